@@ -1,0 +1,83 @@
+"""SigPy's side: its own MRI apps, as its documentation runs them, without progress bars.
+
+Step sizes are given, so that no time goes into estimating them. The wavelet is the one liberty: SigPy's own Wavelet linop pads
+with zeros, which is no orthogonal transform and has another minimiser, so PyWavelets' periodised mode is put into SigPy's
+linop ("wavelet"); "wavelet_own" is SigPy as it comes.
+"""
+
+import numpy as np
+import pywt
+import sigpy as sp
+import sigpy.mri
+from worker import CG_ITERATIONS, LEVELS, TV_ITERATIONS, WAVELET, WAVELET_ITERATIONS, serve
+
+TV_SIGMA = 1.0
+
+
+def weights(problem, mask):
+    """SigPy estimates the mask from the data where none is given; giving it is faster."""
+    shape = problem["maps"].shape[1:]
+    return np.ascontiguousarray(np.broadcast_to(problem[f"mask_{mask}"], shape)).astype(np.complex64)
+
+
+def sense(problem, mask):
+    return sp.mri.linop.Sense(problem["maps"], weights=weights(problem, mask))
+
+
+def normal(problem, mask):
+    gram, x = sense(problem, mask).N, problem["image"]
+    return lambda: gram(x)
+
+
+def cg(problem, mask):
+    w = weights(problem, mask)
+    return lambda: sp.mri.app.SenseRecon(
+        problem[f"kspace_{mask}"], problem["maps"], weights=w, max_iter=CG_ITERATIONS, show_pbar=False
+    ).run()
+
+
+class Periodised(sp.linop.Linop):
+    """Orthogonal wavelets as a SigPy linop."""
+
+    def __init__(self, shape, inverse=False):
+        self.inverse = inverse
+        _, self.slices = pywt.coeffs_to_array(pywt.wavedecn(np.zeros(shape), WAVELET, "periodization", LEVELS))
+        super().__init__(shape, shape)
+
+    def _apply(self, input):
+        if self.inverse:
+            coefficients = pywt.array_to_coeffs(input, self.slices, "wavedecn")
+            return pywt.waverecn(coefficients, WAVELET, "periodization")
+        return pywt.coeffs_to_array(pywt.wavedecn(input, WAVELET, "periodization", LEVELS))[0]
+
+    def _adjoint_linop(self):
+        return Periodised(self.ishape, not self.inverse)
+
+
+def fista(problem, mask, transform):
+    A, lam, alpha = sense(problem, mask), float(problem[f"lam_{mask}"]), 1 / float(problem[f"eig_{mask}"])
+    prox = sp.prox.UnitaryTransform(sp.prox.L1Reg(transform.oshape, lam), transform)
+    return lambda: sp.app.LinearLeastSquares(
+        A, problem[f"kspace_{mask}"], proxg=prox, alpha=alpha, max_iter=WAVELET_ITERATIONS, show_pbar=False
+    ).run()
+
+
+def wavelet(problem, mask):
+    return fista(problem, mask, Periodised(problem["maps"].shape[1:]))
+
+
+def wavelet_own(problem, mask):
+    return fista(problem, mask, sp.linop.Wavelet(problem["maps"].shape[1:], wave_name=WAVELET, level=LEVELS))
+
+
+def tv(problem, mask, sigma=TV_SIGMA, iterations=TV_ITERATIONS):
+    w, lam = weights(problem, mask), float(problem[f"lam_{mask}"])
+    tau = 1 / (sigma * (float(problem[f"eig_{mask}"]) + 8))  # |[A; D]|^2 <= |A|^2 + 8
+    return lambda: sp.mri.app.TotalVariationRecon(
+        problem[f"kspace_{mask}"], problem["maps"], lam, weights=w, max_iter=iterations, sigma=sigma, tau=tau, show_pbar=False
+    ).run()
+
+
+if __name__ == "__main__":
+    works = {"normal": normal, "cg": cg, "wavelet": wavelet, "wavelet_own": wavelet_own, "tv": tv}
+    serve("sigpy", works, ("sigpy", "numpy", "PyWavelets"))

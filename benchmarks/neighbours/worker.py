@@ -1,0 +1,76 @@
+"""A side of the benchmark as a process: requests and replies are JSON lines on stdin and stdout.
+
+    {"work": "cg", "mask": "line", "repeat": 1}   ->   {"seconds": [0.31], "answer": ".../sigpy_cg_line.npy", "inner": 1}
+    {"work": "about"}                             ->   {"versions": {...}, "works": [...]}
+
+The first request for a work prepares it and runs it once unclocked (compilation); later ones only run. One clocked run may
+hold `inner` executions, so that short works are not lost in the clock; "seconds" is already per execution.
+Standard library and numpy only: every side's environment has these.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[], Any]  # does the work once and returns its finished answer (device work waited for)
+Prepare = Callable[[Mapping[str, np.ndarray], str], Run]
+
+INNER = {"normal": 10, "floor": 10}
+WAVELET, LEVELS = "db4", 4
+CG_ITERATIONS, WAVELET_ITERATIONS, TV_ITERATIONS = 30, 100, 100
+
+
+def versions(*names: str) -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def serve(side: str, works: dict[str, Prepare], packages: tuple[str, ...], to_numpy: Callable[[Any], np.ndarray] = np.asarray):
+    """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a package prints must not land between the replies
+    with np.load(sys.argv[1]) as stored:
+        problem = {name: stored[name] for name in stored.files}
+    folder, ready = sys.argv[2], {}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        work, mask = request["work"], request.get("mask", "line")
+        if work == "about":
+            return {"versions": versions(*packages), "works": sorted(works)}
+        if work not in works:
+            return {"absent": f"{side} has no {work}"}
+        reply: dict[str, Any] = {"inner": INNER.get(work, 1)}
+        if (work, mask) not in ready:
+            begin = time.perf_counter()
+            run = works[work](problem, mask)
+            path = os.path.join(folder, f"{side}_{work}_{mask}.npy")
+            np.save(path, to_numpy(run()))
+            run()  # a second pass: some loops compile their second iteration's types anew
+            ready[work, mask] = run, path
+            reply["first"] = time.perf_counter() - begin
+        run, reply["answer"] = ready[work, mask]
+        reply["seconds"] = []
+        for _ in range(request.get("repeat", 1)):
+            begin = time.perf_counter()
+            for _ in range(reply["inner"]):
+                run()
+            reply["seconds"].append((time.perf_counter() - begin) / reply["inner"])
+        return reply
+
+    for line in sys.stdin:
+        try:
+            reply = answer(json.loads(line))
+        except Exception as error:  # the parent decides; a side must not take the others' run down
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), file=replies, flush=True)

@@ -1,0 +1,380 @@
+"""Operators made of operators: products, sums, multiples, stacks, batches, and the restriction to real x."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..value import describe, is_complex, static, value
+from .base import LinearOperator, real_dtype, with_dtype
+
+
+@value
+class Composed(LinearOperator):
+    """A B."""
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    @property
+    def domain(self):
+        inside = self.inner.domain
+        if is_complex(self.outer.domain) and not is_complex(self.inner.codomain) and not self.inner.real_domain:
+            return with_dtype(inside, real_dtype(inside), complex_kind=True)
+        return inside
+
+    @property
+    def real_domain(self):
+        return self.inner.real_domain
+
+    @property
+    def orthogonal(self):
+        return self.outer.orthogonal and self.inner.orthogonal
+
+    @property
+    def gram(self):
+        if self.outer.orthogonal:
+            return self.inner.gram
+        return Sandwich(self.inner, self.outer.gram)
+
+    @property
+    def prepared(self):
+        return Composed(self.outer.prepared, self.inner.prepared)
+
+    def apply(self, x):
+        return self.outer.apply(self.inner.apply(x))
+
+    def apply_adjoint(self, y):
+        return self.inner.apply_adjoint(self.outer.apply_adjoint(y))
+
+
+@value
+class Sandwich(LinearOperator):
+    """B^H M B with a self-adjoint M: the Gram operator of A B where M = A^H A."""
+
+    inner: LinearOperator
+    middle: LinearOperator
+
+    @property
+    def domain(self):
+        return Composed(self.middle, self.inner).domain
+
+    @property
+    def real_domain(self):
+        return self.inner.real_domain
+
+    @property
+    def H(self):
+        return self
+
+    @property
+    def prepared(self):
+        return Sandwich(self.inner.prepared, self.middle.prepared)
+
+    def apply(self, x):
+        return self.inner.apply_adjoint(self.middle.apply(self.inner.apply(x)))
+
+    def apply_adjoint(self, y):
+        return self.apply(y)
+
+
+@value
+class Sum(LinearOperator):
+    """A + B."""
+
+    first: LinearOperator
+    second: LinearOperator
+
+    def check(self):
+        for side in ("domain", "codomain"):
+            a, b = getattr(self.first, side), getattr(self.second, side)
+            if jax.tree.map(lambda s: s.shape, a) != jax.tree.map(lambda s: s.shape, b):
+                raise ValueError(f"A + B needs equal shapes: {side} {describe(a)} and {describe(b)}")
+
+    @property
+    def domain(self):
+        a, b = self.first, self.second
+        if a.real_domain or b.real_domain:
+            return a.domain if a.real_domain else b.domain
+        return jax.tree.map(lambda s, t: jax.ShapeDtypeStruct(s.shape, jnp.promote_types(s.dtype, t.dtype)),
+                            a.domain, b.domain)
+
+    @property
+    def real_domain(self):
+        return self.first.real_domain or self.second.real_domain
+
+    @property
+    def spectrum(self):
+        a, b = self.first.spectrum, self.second.spectrum
+        return None if a is None or b is None else a + b
+
+    @property
+    def prepared(self):
+        return Sum(self.first.prepared, self.second.prepared)
+
+    def apply(self, x):
+        return jax.tree.map(jnp.add, self.first.apply(x), self.second.apply(x))
+
+    def apply_adjoint(self, y):
+        return _real_if(self.real_domain, jax.tree.map(jnp.add, self.first.apply_adjoint(y),
+                                                       self.second.apply_adjoint(y)))
+
+
+@value
+class Scaled(LinearOperator):
+    """c A with a scalar c."""
+
+    operator: LinearOperator
+    factor: Any
+
+    @property
+    def domain(self):
+        return self.operator.domain
+
+    @property
+    def real_domain(self):
+        return self.operator.real_domain
+
+    @property
+    def prepared(self):
+        return Scaled(self.operator.prepared, self.factor)
+
+    @property
+    def gram(self):
+        return Scaled(self.operator.gram, jnp.real(self.factor * jnp.conj(self.factor)))
+
+    @property
+    def spectrum(self):
+        s = self.operator.spectrum
+        return None if s is None else self.factor * s
+
+    def apply(self, x):
+        return jax.tree.map(lambda y: self._factor(y) * y, self.operator.apply(x))
+
+    def apply_adjoint(self, y):
+        y = jax.tree.map(lambda v: jnp.conj(self._factor(v)) * v, y)
+        return self.operator.apply_adjoint(y)
+
+    def _factor(self, y):
+        # At the precision of y: a float64 factor must not lift a float32 operator.
+        real = real_dtype(y)
+        return jnp.asarray(self.factor).astype(jnp.promote_types(real, jnp.complex64) if is_complex(self.factor) else real)
+
+
+@value
+class Stacked(LinearOperator):
+    """x -> (A_1 x, ..., A_n x)."""
+
+    operators: tuple[LinearOperator, ...]
+
+    def check(self):
+        if not self.operators:
+            raise ValueError("stack needs at least one operator")
+        shapes = [A.domain.shape for A in self.operators]
+        if any(s != shapes[0] for s in shapes):
+            raise ValueError(f"stack needs operators on one domain, got shapes {shapes}")
+
+    @property
+    def domain(self):
+        dtypes = [A.domain.dtype for A in self.operators]
+        dtype = real_dtype(dtypes) if self.real_domain else jnp.result_type(*dtypes)
+        return jax.ShapeDtypeStruct(self.operators[0].domain.shape, dtype)
+
+    @property
+    def real_domain(self):
+        return any(A.real_domain for A in self.operators)
+
+    @property
+    def gram(self):
+        return sum_operators([A.gram for A in self.operators])
+
+    @property
+    def prepared(self):
+        return Stacked(tuple(A.prepared for A in self.operators))
+
+    def apply(self, x):
+        return tuple(A.apply(x) for A in self.operators)
+
+    def apply_adjoint(self, y):
+        parts = [A.apply_adjoint(v) for A, v in zip(self.operators, y, strict=True)]
+        return _real_if(self.real_domain, sum(parts[1:], parts[0]))
+
+
+@value
+class Batched(LinearOperator):
+    """A over extra leading axes, with the same leaves for each."""
+
+    operator: LinearOperator
+    lead: tuple[int, ...] = static()
+
+    @property
+    def domain(self):
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct(self.lead + s.shape, s.dtype), self.operator.domain)
+
+    @property
+    def real_domain(self):
+        return self.operator.real_domain
+
+    @property
+    def orthogonal(self):
+        return self.operator.orthogonal
+
+    @property
+    def gram(self):
+        return Batched(self.operator.gram, self.lead)
+
+    @property
+    def prepared(self):
+        return Batched(self.operator.prepared, self.lead)
+
+    def apply(self, x):
+        return self._over_lead(self.operator.apply)(x)
+
+    def apply_adjoint(self, y):
+        return self._over_lead(self.operator.apply_adjoint)(y)
+
+    def _over_lead(self, f):
+        for _ in self.lead:
+            f = jax.vmap(f)
+        return f
+
+
+@value
+class RealPart(LinearOperator):
+    """A restricted to real x; its adjoint is Re(A^H y), adjoint under Re <., .>."""
+
+    operator: LinearOperator
+
+    @property
+    def domain(self):
+        return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=False)
+
+    @property
+    def real_domain(self):
+        return True
+
+    @property
+    def gram(self):
+        return RealPartGram(self.operator.gram)
+
+    @property
+    def prepared(self):
+        return RealPart(self.operator.prepared)
+
+    def apply(self, x):
+        return self.operator.apply(x)
+
+    def apply_adjoint(self, y):
+        return self.operator.apply_adjoint(y).real
+
+
+@value
+class RealPartGram(LinearOperator):
+    """x -> Re(A^H A x) for real x, given A^H A."""
+
+    operator: LinearOperator
+
+    @property
+    def domain(self):
+        return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=False)
+
+    @property
+    def real_domain(self):
+        return True
+
+    @property
+    def H(self):
+        return self
+
+    @property
+    def prepared(self):
+        return RealPartGram(self.operator.prepared)
+
+    @property
+    def spectrum(self):
+        s = self.operator.spectrum
+        if s is None:
+            return None
+        # The real part of a circulant matrix has the eigenvalues (s[k] + conj s[-k]) / 2.
+        reversed_s = jnp.roll(jnp.flip(s), (1,) * s.ndim, tuple(range(s.ndim)))
+        return (s + jnp.conj(reversed_s)) / 2
+
+    def apply(self, x):
+        return self.operator.apply(x).real
+
+    def apply_adjoint(self, y):
+        return self.apply(y)
+
+
+def _real_if(real: bool, x: Any) -> Any:
+    return jax.tree.map(jnp.real, x) if real else x
+
+
+# ---- verbs
+
+
+def compose(A: LinearOperator, B: LinearOperator) -> LinearOperator:
+    """A @ B, lifting A over the extra leading axes of B's output."""
+    made, taken = B.codomain, A.domain
+    if isinstance(made, jax.ShapeDtypeStruct) and isinstance(taken, jax.ShapeDtypeStruct):
+        extra = len(made.shape) - len(taken.shape)
+        if extra > 0 and made.shape[extra:] == taken.shape:
+            A = batched(A, *made.shape[:extra])
+            taken = A.domain
+    if jax.tree.map(lambda s: s.shape, made) != jax.tree.map(lambda s: s.shape, taken):
+        raise ValueError(f"A @ B does not fit: B = {type(B).__name__} gives {describe(made)}, "
+                         f"A = {type(A).__name__} takes {describe(taken)}")
+    return Composed(A, B)
+
+
+def stack(operators: list[LinearOperator] | tuple[LinearOperator, ...]) -> Stacked:
+    """The operator x -> (A_1 x, ..., A_n x), whose measurements are a tuple.
+
+    Args:
+        operators: at least one operator, all on one domain.
+
+    Raises:
+        ValueError: no operator, or domains of different shape.
+
+    Example:
+        >>> S = jr.stack([jr.Diagonal(jnp.array([1.0, 2.0])), jr.Matrix(jnp.ones((1, 2)))])
+        >>> [y.tolist() for y in S(jnp.array([1.0, 1.0]))]
+        [[1.0, 2.0], [2.0]]
+    """
+    return Stacked(tuple(operators))
+
+
+def sum_operators(operators: list[LinearOperator]) -> LinearOperator:
+    """A_1 + ... + A_n."""
+    total = operators[0]
+    for A in operators[1:]:
+        total = Sum(total, A)
+    return total
+
+
+def batched(A: LinearOperator, *lead: int) -> LinearOperator:
+    """A applied to every slice along new leading axes of sizes `lead`: y_n = A x_n.
+
+    Raises:
+        ValueError: no size, or a size below 1.
+
+    Example:
+        >>> jr.batched(jr.Diagonal(jnp.array([1.0, 2.0])), 3).domain.shape
+        (3, 2)
+    """
+    if not lead or any(int(n) != n or n < 1 for n in lead):
+        raise ValueError(f"batched(A, n) needs sizes n >= 1, got {lead}")
+    return Batched(A, tuple(int(n) for n in lead))
+
+
+def real_part(A: LinearOperator) -> LinearOperator:
+    """A for a real unknown: x real, A^H y = Re(A^H y). Adjoint under the real inner product Re <., .>.
+
+    Example:
+        >>> A = jr.real_part(jr.Fourier((4, 4), dtype="complex64"))
+        >>> A.domain.dtype, A.H(A(jnp.ones((4, 4), "float32"))).dtype
+        (dtype('float32'), dtype('float32'))
+    """
+    return A if A.real_domain else RealPart(A)

@@ -1,0 +1,225 @@
+"""A linear operator is a value with a forward map; adjoint and Gram operator follow from it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..value import describe, is_complex, shape_dtype, value
+
+
+class LinearOperator:
+    """A linear map y = A x between arrays (or tuples of arrays, on the side of the measurements).
+
+    A subclass gives `domain` and `apply`. It overrides `apply_adjoint` or `gram` only where it knows a cheaper form
+    than transposing the forward map.
+    """
+
+    @property
+    def domain(self) -> Any:
+        """`jax.ShapeDtypeStruct` of x. An operator with real coefficients takes complex x as well."""
+        raise NotImplementedError(f"{type(self).__name__} must define `domain`")
+
+    def apply(self, x: Any) -> Any:
+        """The forward map itself, without checks."""
+        raise NotImplementedError(f"{type(self).__name__} must define `apply`")
+
+    def apply_adjoint(self, y: Any) -> Any:
+        """The adjoint map itself, by transposing the forward map: A^H y = conj(A^T conj(y))."""
+        domain, codomain = matching_domain(self, y)
+        y = jax.tree.map(lambda v, s: v.astype(s.dtype), y, codomain)
+        try:
+            (x,) = jax.linear_transpose(self.apply, domain)(jax.tree.map(jnp.conj, y))
+        except (NotImplementedError, AssertionError, TypeError) as error:
+            raise ValueError(f"{type(self).__name__} has no adjoint because it is not linear in x ({error!r}); "
+                             "build operators from linear functions of x only") from error
+        return jax.tree.map(jnp.conj, x)
+
+    def __call__(self, x: Any) -> Any:
+        """A x. Raises ValueError where the shape of x is not that of `domain`."""
+        return self.apply(_checked_argument(self, x))
+
+    @property
+    def codomain(self) -> Any:
+        """Shape and dtype of y = A(x) for an x as in `domain`."""
+        return _codomain(self, self.domain)
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint: <A x, y> = <x, A^H y>."""
+        return Adjoint(self)
+
+    @property
+    def gram(self) -> LinearOperator:
+        """A^H A as an operator."""
+        return Gram(self)
+
+    @property
+    def prepared(self) -> LinearOperator:
+        """The same map with what it computes from its leaves (plans, folded masks) made once; `solve` takes it
+        before its loop."""
+        return self
+
+    @property
+    def real_domain(self) -> bool:
+        """True where x must be real, as for `real_part(A)`."""
+        return False
+
+    @property
+    def orthogonal(self) -> bool:
+        """True where A^H A is the identity."""
+        return False
+
+    @property
+    def spectrum(self) -> jax.Array | None:
+        """The eigenvalues of an operator that is diagonal under the (uncentred) FFT over all axes, else None."""
+        return None
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        """A @ B: x -> A(B x). A is lifted over extra leading axes that B makes (coils, frames)."""
+        from .algebra import compose
+
+        return compose(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        from .algebra import Sum
+
+        return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return self + (-1.0) * other if isinstance(other, LinearOperator) else NotImplemented
+
+    def __rmul__(self, factor: Any) -> LinearOperator:
+        from .algebra import Scaled
+
+        if isinstance(factor, LinearOperator) or jnp.ndim(factor):
+            raise TypeError("c * A needs a scalar c; use jr.Diagonal(c) @ A for an array, A @ B for a product")
+        return Scaled(self, factor)
+
+    __mul__ = __rmul__
+
+    def __truediv__(self, divisor: Any) -> LinearOperator:
+        return self.__rmul__(1.0 / divisor)
+
+    def __neg__(self) -> LinearOperator:
+        return (-1.0) * self
+
+
+@value
+class Adjoint(LinearOperator):
+    """A^H."""
+
+    operator: LinearOperator
+
+    @property
+    def domain(self):
+        return self.operator.codomain
+
+    @property
+    def codomain(self):
+        return self.operator.domain
+
+    @property
+    def H(self):
+        return self.operator
+
+    def apply(self, x):
+        return self.operator.apply_adjoint(x)
+
+    def apply_adjoint(self, y):
+        return self.operator.apply(y)
+
+
+@value
+class Gram(LinearOperator):
+    """A^H A."""
+
+    operator: LinearOperator
+
+    @property
+    def domain(self):
+        return self.operator.domain
+
+    @property
+    def real_domain(self):
+        return self.operator.real_domain
+
+    @property
+    def H(self):
+        return self
+
+    @property
+    def prepared(self):
+        return Gram(self.operator.prepared)
+
+    def apply(self, x):
+        return self.operator.apply_adjoint(self.operator.apply(x))
+
+    def apply_adjoint(self, y):
+        return self.apply(y)
+
+
+# ---- dtypes: an operator with real coefficients takes real and complex x, at either precision
+
+
+def real_dtype(*trees: Any) -> jnp.dtype:
+    """The real floating dtype at the precision of all leaves: float64 if any is float64 or complex128.
+
+    Integers count as JAX's default float.
+    """
+    kinds = [jnp.result_type(v) for v in jax.tree.leaves(trees)]
+    floats = [jnp.finfo(k).dtype for k in kinds if jnp.issubdtype(k, jnp.inexact)]
+    return functools.reduce(jnp.promote_types, floats) if floats else jnp.result_type(float)
+
+
+def with_dtype(tree: Any, real: Any, complex_kind: bool | None = None) -> Any:
+    """The tree of shapes at another precision; `complex_kind` None keeps real real and complex complex."""
+    def change(s):
+        make_complex = jnp.issubdtype(s.dtype, jnp.complexfloating) if complex_kind is None else complex_kind
+        return jax.ShapeDtypeStruct(s.shape, jnp.promote_types(real, jnp.complex64) if make_complex else real)
+    return jax.tree.map(change, tree)
+
+
+def matching_domain(A: LinearOperator, y: Any) -> tuple[Any, Any]:
+    """The domain and codomain of A at the dtype that y implies.
+
+    Real coefficients map real to real and complex to complex: a complex y means a complex x. The precision is that of
+    y, or of A where A is finer.
+    """
+    floats = [v for v in jax.tree.leaves(y) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)]
+    domain = with_dtype(A.domain, real_dtype(floats or A.domain))
+    codomain = _codomain(A, domain)
+    if is_complex(y) and not is_complex(codomain):
+        if not A.real_domain:
+            domain = with_dtype(domain, real_dtype(domain), complex_kind=True)
+            codomain = _codomain(A, domain)
+        if not is_complex(codomain):
+            raise ValueError(f"{type(A).__name__} gives real measurements, got complex ones ({describe(y)}); "
+                             "pass b.real, or drop the step that makes A real")
+    return domain, codomain
+
+
+def _codomain(A, domain):
+    return shape_dtype(jax.eval_shape(lambda A, x: A.apply(x), A, domain))
+
+
+def _checked_argument(A: LinearOperator, x: Any) -> Any:
+    want = A.domain
+    name = f"{type(A.operator).__name__}.H" if isinstance(A, Adjoint) else type(A).__name__
+    x = jax.tree.map(jnp.asarray, x)
+    if jax.tree.structure(x) != jax.tree.structure(want):
+        raise ValueError(f"{name} takes {describe(want)}, got {describe(x)}: the number of arrays differs")
+    for got, s in zip(jax.tree.leaves(x), jax.tree.leaves(want), strict=True):
+        if got.shape != s.shape:
+            extra = got.shape[: len(got.shape) - len(s.shape)]
+            is_batch = len(got.shape) > len(s.shape) and got.shape[len(extra):] == s.shape
+            hint = f"; for a batch use jax.vmap(A) or jr.batched(A, {extra[0]})" if is_batch else ""
+            raise ValueError(f"{name} takes shape {tuple(s.shape)}, got {tuple(got.shape)}{hint}")
+        if not (jnp.issubdtype(got.dtype, jnp.number) or got.dtype == bool):
+            raise ValueError(f"{name} takes numbers, got dtype {got.dtype}")
+        if A.real_domain and jnp.issubdtype(got.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} takes a real x, got {got.dtype}; pass x.real or drop jr.real_part")
+    return jax.tree.map(lambda v, s: v if jnp.issubdtype(v.dtype, jnp.inexact) else v.astype(s.dtype), x, want)

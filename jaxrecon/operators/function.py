@@ -1,0 +1,62 @@
+"""Any pure linear function as an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..operator import LinearOperator
+from ..value import describe, is_concrete, static, value
+from .elementary import as_domain
+
+
+@value
+class Function(LinearOperator):
+    """y = fn(params, x)."""
+
+    params: Any
+    fn: Callable = static()
+    argument: jax.ShapeDtypeStruct = static()
+
+    @property
+    def domain(self):
+        return self.argument
+
+    def apply(self, x):
+        return self.fn(x) if self.params is None else self.fn(self.params, x)
+
+
+def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
+    """y = fn(x), or y = fn(params, x): any pure JAX function that is linear in x, with its adjoint for free.
+
+    Args:
+        fn: the function. It is structure: pass a named function, not a fresh lambda each time, so that compiled
+            solvers are used again.
+        domain: shape of x, or an array or `jax.ShapeDtypeStruct` of its shape and dtype.
+        params: arrays that fn depends on, as leaves: new values do not compile again, and gradients reach them.
+
+    Raises:
+        ValueError: fn is not linear in x (as far as JAX sees), or fn(0) is not 0.
+
+    Example:
+        >>> A = jr.linear(jnp.cumsum, (3,))
+        >>> A.H(jnp.array([1.0, 1.0, 1.0])).tolist()
+        [3.0, 2.0, 1.0]
+    """
+    A = Function(params, fn, as_domain(domain))
+    try:
+        y = A.codomain
+    except TypeError as error:
+        raise ValueError(f"fn does not take x of {describe(A.domain)}"
+                         f"{'' if params is None else ' after params'}: {error}") from error
+    # Abstract: finds x * x and the like without computing anything.
+    jax.eval_shape(A.apply_adjoint, y)
+    if is_concrete(params):
+        zero = A.apply(jnp.zeros(A.domain.shape, A.domain.dtype))
+        if is_concrete(zero) and any(bool(jnp.any(v != 0)) for v in jax.tree.leaves(zero)):
+            raise ValueError("fn is affine, not linear: fn(0) is not 0; move the constant to the measurements, "
+                             "b - fn(0)")
+    return A
