@@ -116,7 +116,7 @@ def norm_squared(x: Any) -> jax.Array:
     return sum(terms[1:], terms[0])
 
 
-def safe_sqrt(x: jax.Array) -> jax.Array:
+def safe_sqrt(x: Any) -> jax.Array:
     """sqrt(x) whose gradient at 0 is 0 instead of infinite.
 
     Example:
@@ -127,7 +127,7 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def safe_divide(a: jax.Array, b: jax.Array) -> jax.Array:
+def safe_divide(a: Any, b: Any) -> jax.Array:
     """a / b, and 0 with gradient 0 where b = 0.
 
     Example:

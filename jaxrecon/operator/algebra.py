@@ -40,6 +40,14 @@ class Composed(LinearOperator):
         return Sandwich(self.inner, self.outer.gram)
 
     @property
+    def sampled_energy(self):
+        # M U C with C^H C diagonal: coil maps before a masked Fourier transform.
+        energy, inside = self.outer.sampled_energy, getattr(self.inner.gram, "d", None)
+        if energy is None or energy.ndim or inside is None:
+            return super().sampled_energy
+        return inside
+
+    @property
     def prepared(self):
         return Composed(self.outer.prepared, self.inner.prepared)
 
@@ -220,6 +228,10 @@ class Batched(LinearOperator):
     @property
     def orthogonal(self):
         return self.operator.orthogonal
+
+    @property
+    def sampled_energy(self):
+        return self.operator.sampled_energy
 
     @property
     def gram(self):

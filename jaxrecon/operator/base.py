@@ -34,7 +34,7 @@ class LinearOperator:
         try:
             (x,) = jax.linear_transpose(self.apply, domain)(jax.tree.map(jnp.conj, y))
         except (NotImplementedError, AssertionError, TypeError) as error:
-            raise ValueError(f"{type(self).__name__} has no adjoint because it is not linear in x ({error!r}); "
+            raise ValueError(f"{type(self).__name__} has no adjoint because it is not linear in x: "
                              "build operators from linear functions of x only") from error
         return jax.tree.map(jnp.conj, x)
 
@@ -77,6 +77,16 @@ class LinearOperator:
     def spectrum(self) -> jax.Array | None:
         """The eigenvalues of an operator that is diagonal under the (uncentred) FFT over all axes, else None."""
         return None
+
+    @property
+    def matrix(self) -> jax.Array | None:
+        """The matrix, where the operator holds it already; `dense(A)` makes it for any other."""
+        return None
+
+    @property
+    def sampled_energy(self) -> jax.Array | None:
+        """For A = M U, where M selects samples (0 or 1) and U^H U is diagonal: that diagonal, else None."""
+        return jnp.ones(()) if self.orthogonal else None
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         """A @ B: x -> A(B x). A is lifted over extra leading axes that B makes (coils, frames)."""

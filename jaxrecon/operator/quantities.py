@@ -56,6 +56,8 @@ def dense(A: LinearOperator) -> jax.Array:
         >>> jr.dense(jr.Diagonal(jnp.array([1.0, 2.0]))).tolist()
         [[1.0, 0.0], [0.0, 2.0]]
     """
+    if (known := A.matrix) is not None:
+        return known
     shape, size = A.domain.shape, math.prod(A.domain.shape)
 
     def column(e):

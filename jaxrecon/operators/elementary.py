@@ -130,6 +130,10 @@ class Matrix(LinearOperator):
     def domain(self):
         return jax.ShapeDtypeStruct(self.a.shape[1:], self.a.dtype)
 
+    @property
+    def matrix(self):
+        return self.a
+
     def apply(self, x):
         return product(self.a, x)
 

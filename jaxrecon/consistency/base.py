@@ -1,0 +1,20 @@
+"""What every data-consistency step is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from ..fidelity import Problem
+
+
+class ConsistencyStep:
+    """x -> (x nearer to A x = b, the weight t at which a prior follows: x <- prior.prox(x, t))."""
+
+    def setup(self, problem: Problem) -> Any:
+        """What does not change over iterations; may depend on the leaves of the step."""
+        return ()
+
+    def __call__(self, problem: Problem, x: jax.Array, aux: Any) -> tuple[jax.Array, Any]:
+        raise NotImplementedError(f"{type(self).__name__} must define `__call__`")

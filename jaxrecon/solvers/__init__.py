@@ -1,0 +1,17 @@
+"""Solvers: one loop, one method per file."""
+
+from .admm import ADMM
+from .alternating import Alternating
+from .base import Solver
+from .cgnr import CGNR
+from .direct import SVD, svd, tikhonov
+from .kaczmarz import Kaczmarz
+from .landweber import Landweber
+from .loop import Solution, solve, unroll
+from .primal_dual import PDHG, CondatVu
+from .proximal_gradient import FISTA, ISTA, POGM
+
+__all__ = [
+    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SVD", "Alternating", "CondatVu", "Kaczmarz", "Landweber", "Solution",
+    "Solver", "solve", "svd", "tikhonov", "unroll",
+]

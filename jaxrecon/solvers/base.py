@@ -1,0 +1,70 @@
+"""What every solver is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..fidelity import Problem
+from ..priors.base import Prior, scalar_like
+from ..value import is_concrete, safe_divide
+
+
+class Solver:
+    """A method that minimises 1/2 |A x - b|^2 + sum_i prior_i(x), as a value.
+
+    A subclass gives three pure functions: `setup(problem) -> aux`, what does not change over iterations (it may depend on
+    the solver's own leaves); `init(problem, x0, aux) -> state`, a NamedTuple with a field x; and
+    `step(problem, state, aux) -> state`.
+    """
+
+    def setup(self, problem: Problem) -> Any:
+        return ()
+
+    def init(self, problem: Problem, x0: jax.Array, aux: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define `init`")
+
+    def step(self, problem: Problem, state: Any, aux: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define `step`")
+
+    def solution(self, state: Any) -> jax.Array:
+        """The image that a state stands for."""
+        return state.x
+
+    def penalty(self, x: jax.Array) -> jax.Array:
+        """sum_i prior_i(x), for the recorded objective."""
+        return jnp.zeros((), x.real.dtype)
+
+
+class ProximalState(NamedTuple):
+    x: jax.Array
+    prior: Any  # warm state of the prior's prox
+
+
+def step_or_found(step_size: Any, problem: Problem) -> jax.Array:
+    """The given step, or 1/|A|^2 by power iteration."""
+    return safe_divide(1, problem.curvature()) if step_size is None else scalar_like(step_size, problem.rhs)
+
+
+def check_positive(owner: Any, name: str, value: Any) -> None:
+    """A parameter that, where it is given and known now, must be > 0."""
+    if value is not None and is_concrete(value) and bool(jnp.any(jnp.asarray(value) <= 0)):
+        raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
+
+
+def check_prior(owner: Any, prior: Any) -> None:
+    """Anything with value and prox is a prior; a number is a common slip."""
+    if not (hasattr(prior, "prox") or (isinstance(prior, object) and type(prior) is object)):
+        raise TypeError(f"{type(owner).__name__} takes a prior such as jr.L1(0.1), got {prior!r}")
+
+
+def as_priors(owner: Any, prior: Any) -> tuple[Prior, ...]:
+    """One prior or several, as a tuple."""
+    priors = tuple(prior) if isinstance(prior, list | tuple) else (prior,)
+    if not priors:
+        raise ValueError(f"{type(owner).__name__} needs at least one prior; without one use jr.CGNR()")
+    for p in priors:
+        check_prior(owner, p)
+    return priors

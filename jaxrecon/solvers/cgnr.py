@@ -1,0 +1,47 @@
+"""Conjugate gradients on the normal equations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..consistency.cg import CGState, cg_start, cg_step
+from ..priors.base import scalar_like
+from ..value import is_concrete, norm_squared, value
+from .base import Solver
+
+
+@value
+class CGNR(Solver):
+    """min 1/2 |A x - b|^2 + lam/2 |x|^2 by CG on (A^H A + lam) x = A^H b (Hestenes and Stiefel 1952).
+
+    Args:
+        lam: scalar >= 0, or an array with one weight per unknown.
+
+    Example:
+        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 2.0]), jr.CGNR(lam=1.0), iterations=1).x.tolist()
+        [0.5, 1.0]
+    """
+
+    lam: Any = 0.0
+
+    def check(self):
+        if is_concrete(self.lam) and bool(jnp.any(jnp.asarray(self.lam) < 0)):
+            raise ValueError(f"CGNR needs lam >= 0, got {self.lam}")
+
+    def penalty(self, x):
+        lam = scalar_like(self.lam, x)
+        return norm_squared(x) * lam / 2 if lam.ndim == 0 else jnp.sum(lam * (jnp.conj(x) * x).real) / 2
+
+    def _operator(self, problem):
+        lam = scalar_like(self.lam, problem.rhs)
+        if lam.ndim and lam.shape != problem.rhs.shape:
+            raise ValueError(f"lam has shape {lam.shape}, but x has {problem.rhs.shape}")
+        return lambda x: problem.gram.apply(x) + lam * x
+
+    def init(self, problem, x0, aux) -> CGState:
+        return cg_start(self._operator(problem), problem.rhs, x0)
+
+    def step(self, problem, state, aux):
+        return cg_step(self._operator(problem), state)

@@ -1,0 +1,79 @@
+"""Kaczmarz sweeps as a solver."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..consistency.kaczmarz import check_rows, sweep_setup
+from ..priors.base import scalar_like
+from ..value import is_concrete, static, value
+from .base import Solver, check_prior
+
+
+class State(NamedTuple):
+    x: jax.Array
+    w: jax.Array  # dual, one number per row: lam w solves the regularised system
+    sweep: jax.Array  # number of sweeps made, which picks the random rows
+    prior: Any
+
+
+@value
+class Kaczmarz(Solver):
+    """min |A x - b|^2 + lam |x|^2 by projections on one row after the other (Kaczmarz 1937; with lam: Dax 1993).
+
+    An iteration is one sweep over all rows.
+
+    Args:
+        lam: scalar >= 0, or one positive weight per unknown. With lam = 0 a consistent system is solved.
+        order: "cyclic"; "shuffled", one random order for the whole solve; "random", rows drawn with replacement with
+            probability |a_k|^2 (Strohmer and Vershynin 2009).
+        prior: its prox follows every sweep: practice in MPI, not a minimiser. With lam > 0 projections only
+            (`jr.NonNegative()`, `jr.Box`, `jr.RealValued()`), since other priors would drain x to 0.
+        key: for "shuffled" and "random".
+        block: rows per block; None picks by the machine. It changes the speed, not the iterates.
+
+    Raises:
+        ValueError: an operator without rows, a prior that is not a projection with lam > 0, a missing key.
+
+    Example:
+        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 2.0]), jr.Kaczmarz(), iterations=1).x.tolist()
+        [1.0, 2.0]
+    """
+
+    lam: Any = 0.0
+    order: str = static(default="cyclic")
+    prior: Any = None
+    key: Any = None
+    block: int | None = static(default=None)
+
+    def check(self):
+        check_rows(type(self).__name__, self.order, self.key, self.lam, self.block)
+        if self.prior is None:
+            return
+        check_prior(self, self.prior)
+        unregularised = is_concrete(self.lam) and not bool(jnp.any(jnp.asarray(self.lam) != 0))
+        if not unregularised and not getattr(self.prior, "projection", False):
+            raise ValueError(f"Kaczmarz with lam > 0 takes a projection as prior (NonNegative, Box, RealValued), got "
+                             f"{type(self.prior).__name__}: its prox after each sweep drains x to 0; use jr.ADMM or jr.FISTA, "
+                             "which minimise, or lam=0")
+
+    def penalty(self, x):
+        energy = jnp.sum(scalar_like(self.lam, x) * (jnp.conj(x) * x).real) / 2
+        return energy if self.prior is None else energy + self.prior(x)
+
+    def setup(self, problem):
+        return sweep_setup(problem, self.lam, self.order, self.key, self.block)
+
+    def init(self, problem, x0, aux):
+        start = () if self.prior is None else self.prior.start(x0)
+        return State(x0, aux.zero_dual(x0), jnp.zeros((), int), start)
+
+    def step(self, problem, state, aux):
+        x, w = aux.run(state.x, state.w, state.sweep)
+        prior = state.prior
+        if self.prior is not None:
+            x, prior = self.prior.warm_prox(x, 1.0, prior)
+        return State(x, w, state.sweep + 1, prior)

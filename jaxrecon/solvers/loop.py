@@ -1,0 +1,239 @@
+"""The one loop: `solve` runs a solver, `unroll` a stack of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.core import Tracer
+from jax.tree_util import Partial
+
+from ..fidelity import LeastSquares, Problem, cast_measurements
+from ..operator import LinearOperator, matched_pair, real_dtype
+from ..value import describe, is_complex, norm, value
+from .base import Solver
+
+
+@value
+class Solution:
+    """What `solve` returns.
+
+    Attributes:
+        x: the image.
+        history: what was recorded after each iteration: None, an array (record: a name or a Partial), or a dict of arrays
+            by name. After an early stop the remaining entries are NaN (0 for integers).
+        iterations: number of iterations made.
+        ok: False where x is not finite, or a tolerance was given and not reached.
+    """
+
+    x: jax.Array
+    history: Any
+    iterations: jax.Array
+    ok: jax.Array
+
+
+def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: Any = None, record: Any = None,
+          tolerance: Any = None, data: Any = None, progress: Callable[[int], None] | None = None) -> Solution:
+    """x = argmin_x 1/2 |A x - b|^2 + sum_i prior_i(x), by `iterations` steps of `solver`.
+
+    One compiled program serves every A, b, lam and x0 of the same shapes. vmap it over images, masks or lam; differentiate
+    it with respect to any of them.
+
+    Args:
+        A: the operator. b: its measurements, cast to the precision of A.
+        solver: a value such as `jr.FISTA(jr.TV(1e-3))`.
+        iterations: number of steps, at most that many where a tolerance is given.
+        x0: the start; None is zero.
+        record: what to keep of every iteration: "objective", "fidelity" (1/2 |A x - b|^2), "residual" (|A x - b|), "change"
+            (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with f(A, b, x) -> array.
+        tolerance: stop when |x_k - x_{k-1}| <= tolerance |x_k|. The loop is then a while loop: forward mode only.
+        data: the data term, by default `jr.LeastSquares()`.
+        progress: called with the number of finished iterations, from inside the compiled loop.
+
+    Returns:
+        Solution: x, history, iterations, ok.
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown record, iterations < 0, a solver that A does not suit.
+
+    Example:
+        >>> A, b = jr.Matrix(jnp.array([[2.0, 0.0], [0.0, 1.0]])), jnp.array([2.0, 3.0])
+        >>> jr.solve(A, b, jr.CGNR(), iterations=2).x.round(6).tolist()
+        [1.0, 3.0]
+    """
+    if not isinstance(A, LinearOperator):
+        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, a function in jr.linear")
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
+    if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 0:
+        raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
+    names, record = _checked_record(record)
+    if tolerance is not None and not is_traced(tolerance) and not tolerance > 0:
+        raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
+    return _solve(A, b, solver, x0, record, tolerance, LeastSquares() if data is None else data,
+                  iterations=int(iterations), names=names, progress=progress)
+
+
+def is_traced(x: Any) -> bool:
+    return isinstance(x, Tracer)
+
+
+@functools.partial(jax.jit, static_argnames=("iterations", "names", "progress"))
+def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, progress):
+    problem, x0, solver = _bind(A, b, solver, x0, data)
+    aux = solver.setup(problem)
+    state = solver.init(problem, x0, aux)
+    observe = functools.partial(_observe, problem, solver, names, record)
+
+    def advance(state, k):
+        new = solver.step(problem, state, aux)
+        if progress is not None:
+            jax.debug.callback(progress, k + 1)
+        return new, observe(solver.solution(state), solver.solution(new))
+
+    if tolerance is None:
+        state, history = lax.scan(advance, state, jnp.arange(iterations), length=iterations)
+        x = solver.solution(state)
+        return Solution(x, history, jnp.asarray(iterations), jnp.all(jnp.isfinite(x)))
+    return _solve_to_tolerance(advance, solver, state, tolerance, iterations)
+
+
+def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
+    shapes = jax.eval_shape(lambda s: advance(s, 0)[1], state)
+    history = jax.tree.map(lambda s: jnp.full((iterations, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0,
+                                              s.dtype), shapes)
+
+    def unfinished(carry):
+        _, _, k, change, size = carry
+        # A comparison with NaN is False: a broken solve stops at once, and is not ok.
+        return (k < iterations) & ((change > tolerance * size) | (k == 0))
+
+    def body(carry):
+        state, history, k, _, _ = carry
+        new, seen = advance(state, k)
+        history = jax.tree.map(lambda h, v: h.at[k].set(v), history, seen)
+        x, old = solver.solution(new), solver.solution(state)
+        return new, history, k + 1, norm(x - old), norm(x)
+
+    real = solver.solution(state).real.dtype
+    start = (state, history, jnp.zeros((), int), jnp.full((), jnp.inf, real), jnp.ones((), real))
+    state, history, k, change, size = lax.while_loop(unfinished, body, start)
+    x = solver.solution(state)
+    ok = jnp.all(jnp.isfinite(x)) & (change <= tolerance * size)
+    return Solution(_forward_only(x), history, k, ok)
+
+
+def _forward_only(x):
+    """x, whose transpose says why there is none."""
+    def no_adjoint(_, y):
+        raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave tolerance out "
+                         "and give iterations, or use jax.jvp / jax.jacfwd")
+    return matched_pair(lambda _, v: v, no_adjoint, (), x)
+
+
+def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any = None, data: Any = None,
+           checkpoint: bool = False) -> jax.Array:
+    """x after one step of each of `iterations` solvers, stacked in one value: an unrolled network where they are trained.
+
+    Args:
+        A, b, x0, data: as for `solve`.
+        solvers: one solver value whose leaves carry a leading axis of length `iterations`.
+        checkpoint: recompute each step in the backward pass: a fraction of the memory for little more time.
+
+    Raises:
+        ValueError: leaves whose leading axis is not `iterations`.
+
+    Example:
+        >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([2.0, 3.0])
+        >>> jr.unroll(A, b, jr.Landweber(step_size=jnp.array([0.5, 1.0])), iterations=2).tolist()
+        [2.0, 3.0]
+    """
+    for leaf in jax.tree.leaves(solvers):
+        if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
+            raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, got "
+                             f"{describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers)")
+    return _unroll(A, b, solvers, x0, LeastSquares() if data is None else data, iterations=iterations,
+                   checkpoint=checkpoint)
+
+
+@functools.partial(jax.jit, static_argnames=("iterations", "checkpoint"))
+def _unroll(A, b, solvers, x0, data, *, iterations, checkpoint):
+    problem, x0, solvers = _bind(A, b, solvers, x0, data)
+    # The problem is shared: only what depends on a solver's own leaves is made once per solver.
+    aux = jax.vmap(lambda s: s.setup(problem), axis_size=iterations)(solvers)
+    first, first_aux = jax.tree.map(lambda v: v[0], (solvers, aux))
+
+    def body(state, item):
+        solver, aux = item
+        return solver.step(problem, state, aux), None
+
+    if checkpoint:
+        body = jax.checkpoint(body, prevent_cse=False)
+    state, _ = lax.scan(body, first.init(problem, x0, first_aux), (solvers, aux), length=iterations)
+    return first.solution(state)
+
+
+def _bind(A, b, solver, x0, data) -> tuple[Problem, jax.Array, Any]:
+    """The problem, the start and the solver, all at the precision of A."""
+    b, domain = cast_measurements(A, b)
+    if x0 is None:
+        x0 = jnp.zeros(domain.shape, domain.dtype)
+    else:
+        x0 = jnp.asarray(x0)
+        if x0.shape != domain.shape:
+            raise ValueError(f"x0 has shape {x0.shape}, but A takes {domain.shape}")
+        if is_complex(x0) and not is_complex(domain):
+            raise ValueError(f"x0 is complex ({x0.dtype}), but A and b imply a real x ({domain.dtype}); pass x0.real")
+        x0 = x0.astype(domain.dtype)
+    real = real_dtype(domain)
+
+    def cast(leaf):
+        leaf = jnp.asarray(leaf)
+        # Python numbers (weakly typed, integers among them) and leaves finer than A; keys and indices stay.
+        if (jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).bits > jnp.finfo(real).bits) or _is_weak(leaf):
+            return leaf.astype(jnp.promote_types(real, jnp.complex64) if is_complex(leaf) else real)
+        return leaf
+
+    return data.problem(A, b), x0, jax.tree.map(cast, solver)
+
+
+def _is_weak(leaf):
+    return getattr(jax.typeof(leaf), "weak_type", False) and leaf.dtype != bool
+
+
+# ---- what is recorded
+
+RECORDS = ("objective", "fidelity", "residual", "change", "x")
+
+
+def _checked_record(record):
+    """(static names, Partial or None). A single name stays a string, so that its history is one array."""
+    if record is None or isinstance(record, Partial):
+        return None, record
+    names = (record,) if isinstance(record, str) else record
+    if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
+        raise TypeError(f"record is a name, a tuple of names or jr.Partial(f), got {record!r}; a bare function would compile "
+                        "again at every call")
+    unknown = [n for n in names if n not in RECORDS]
+    if unknown:
+        raise ValueError(f"record knows {', '.join(RECORDS)}; got {', '.join(unknown)}")
+    return record if isinstance(record, str) else tuple(names), None
+
+
+def _observe(problem, solver, names, record, old, x):
+    if record is not None:
+        return record(problem.A, problem.b, x)
+    makers = {
+        "objective": lambda: problem(x) + solver.penalty(x),
+        "fidelity": lambda: problem(x),
+        "residual": lambda: jnp.sqrt(2 * problem(x)),
+        "change": lambda: norm(x - old) / norm(x),
+        "x": lambda: x,
+    }
+    if names is None:
+        return None
+    return makers[names]() if isinstance(names, str) else {n: makers[n]() for n in names}
