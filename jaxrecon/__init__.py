@@ -1,8 +1,100 @@
-"""jaxrecon."""
+"""jaxrecon: functional image reconstruction in JAX.
+
+    x = argmin_x 1/2 |A x - b|^2 + sum_i prior_i(x)
+
+Nouns are values (operators, priors, solvers: frozen pytrees), verbs are functions (`solve`, `unroll`, ...), and
+`x = reconstructor(A, b)` for every method.
+"""
+
+from importlib import import_module as _import_module
+
 from jax.tree_util import Partial
-from .operator import LinearOperator, batched, dense, operator_norm, real_part, stack
-from .operators import Diagonal, Identity, Matrix, linear
-from .consistency import *
+
+from .consistency import GradientStep, KaczmarzSweep, ProximalStep, SampleReplacement
 from .fidelity import LeastSquares
-from .solvers import *
+from .operator import LinearOperator, batched, dense, matched_pair, operator_norm, real_part, stack
+from .operators import (
+    CoilMaps,
+    Convolution,
+    Diagonal,
+    Fourier,
+    Gradient,
+    Identity,
+    Matrix,
+    Wavelet,
+    linear,
+    sense,
+)
+from .priors import (
+    L1,
+    L2,
+    L21,
+    TV,
+    Box,
+    ElasticNet,
+    FusedLasso,
+    LocallyLowRank,
+    NonNegative,
+    Nuclear,
+    Prior,
+    RealValued,
+)
+from .reconstruct import Iterative, ZeroFilled
+from .solvers import (
+    ADMM,
+    CGNR,
+    FISTA,
+    ISTA,
+    PDHG,
+    POGM,
+    SVD,
+    Alternating,
+    CondatVu,
+    Kaczmarz,
+    Landweber,
+    Solution,
+    Solver,
+    solve,
+    svd,
+    tikhonov,
+    unroll,
+)
 from .value import static, value
+
+# Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows these
+# names to editors and type checkers.
+_MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
+_FROM = {
+    "calibration": ("compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten", "whitening_matrix"),
+}
+_HOME = {name: module for module, names in _FROM.items() for name in names}
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        found = _import_module(f".{name}", __name__)
+    elif name in _HOME:
+        found = getattr(_import_module(f".{_HOME[name]}", __name__), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        found = version("jaxrecon")
+    else:
+        raise AttributeError(f"module 'jaxrecon' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+__all__ = [
+    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SVD", "TV", "Alternating", "Box", "CoilMaps",
+    "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient", "GradientStep", "Identity",
+    "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares", "LinearOperator", "LocallyLowRank", "Matrix",
+    "NonNegative", "Nuclear", "Partial", "Prior", "ProximalStep", "RealValued", "SampleReplacement", "Solution", "Solver",
+    "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve",
+    "stack", "static", "svd", "tikhonov", "unroll", "value",
+    *_MODULES, *_HOME,
+]
+
+
+def __dir__():
+    return sorted([*__all__, "__version__"])

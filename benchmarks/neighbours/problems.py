@@ -57,11 +57,12 @@ def coil_maps(coils: int, n: int) -> np.ndarray:
     """Smooth complex lobes around the object, root-sum-of-squares 1 everywhere."""
     t = (np.arange(n) + 0.5) / n * 2 - 1
     y, x = t[:, None], t[None, :]
-    angles = 2 * np.pi * np.arange(coils) / coils
-    maps = np.stack(
-        [np.exp(-((x - 1.1 * np.cos(a)) ** 2 + (y - 1.1 * np.sin(a)) ** 2) / 1.3 + 1j * (a + x * np.sin(a) - y * np.cos(a)))
-         for a in angles]
-    )
+
+    def lobe(a: float) -> np.ndarray:
+        c, s = np.cos(a), np.sin(a)
+        return np.exp(-((x - 1.1 * c) ** 2 + (y - 1.1 * s) ** 2) / 1.3 + 1j * (a + x * s - y * c))
+
+    maps = np.stack([lobe(a) for a in 2 * np.pi * np.arange(coils) / coils])
     return maps / np.sqrt(np.sum(np.abs(maps) ** 2, axis=0))
 
 
@@ -76,7 +77,7 @@ def line_mask(rng: np.random.Generator) -> np.ndarray:
 
 
 def density_mask(rng: np.random.Generator) -> np.ndarray:
-    """(ny, nx): the centre square, the rest drawn with a density falling quadratically to the corners; a quarter in all."""
+    """(ny, nx): the centre square, the rest with a density falling quadratically to the corners; a quarter in all."""
     t = (np.arange(SIZE) - SIZE // 2) / (SIZE // 2)
     radius = np.sqrt(t[:, None] ** 2 + t[None, :] ** 2) / np.sqrt(2)
     weight = (1 - radius) ** 2 + 1e-3

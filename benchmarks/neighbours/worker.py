@@ -1,9 +1,10 @@
 """A side of the benchmark as a process: requests and replies are JSON lines on stdin and stdout.
 
-    {"work": "cg", "mask": "line", "repeat": 1}   ->   {"seconds": [0.31], "answer": ".../sigpy_cg_line.npy", "inner": 1}
-    {"work": "about"}                             ->   {"versions": {...}, "works": [...]}
+    {"work": "cg", "mask": "line", "repeat": 1}  ->  {"seconds": [0.31], "answer": ".../sigpy_cg_line.npy", "inner": 1}
+    {"work": "about"}                            ->  {"versions": {...}, "works": [...]}
 
-The first request for a work prepares it and runs it once unclocked (compilation); later ones only run. One clocked run may
+"mask" is "line" or "2d"; for Kaczmarz it is the dtype, "float32" or "complex64".
+The first request for a work prepares it and runs it unclocked (compilation); later ones only run. One clocked run may
 hold `inner` executions, so that short works are not lost in the clock; "seconds" is already per execution.
 Standard library and numpy only: every side's environment has these.
 """
@@ -21,9 +22,10 @@ import numpy as np
 Run = Callable[[], Any]  # does the work once and returns its finished answer (device work waited for)
 Prepare = Callable[[Mapping[str, np.ndarray], str], Run]
 
-INNER = {"normal": 10, "floor": 10}
+INNER = {"normal": 10, "normal_tuned": 10, "floor": 10, "kaczmarz": 10}
 WAVELET, LEVELS = "db4", 4
 CG_ITERATIONS, WAVELET_ITERATIONS, TV_ITERATIONS = 30, 100, 100
+MANY_SWEEPS = 101  # (time of these - time of one) / 100 is a Kaczmarz sweep without its preparation
 
 
 def versions(*names: str) -> dict[str, str]:
@@ -36,7 +38,9 @@ def versions(*names: str) -> dict[str, str]:
     return found
 
 
-def serve(side: str, works: dict[str, Prepare], packages: tuple[str, ...], to_numpy: Callable[[Any], np.ndarray] = np.asarray):
+def serve(
+    side: str, works: dict[str, Prepare], packages: tuple[str, ...], to_numpy: Callable[[Any], np.ndarray] = np.asarray
+) -> None:
     """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a package prints must not land between the replies

@@ -20,14 +20,11 @@ class Composed(LinearOperator):
 
     @property
     def domain(self):
-        inside = self.inner.domain
-        if is_complex(self.outer.domain) and not is_complex(self.inner.codomain) and not self.inner.real_domain:
-            return with_dtype(inside, real_dtype(inside), complex_kind=True)
-        return inside
+        return _lifted(self.inner, is_complex(self.outer.domain))
 
     @property
     def real_domain(self):
-        return self.inner.real_domain
+        return self.inner.real_domain or (self.outer.real_domain and not is_complex(self.inner.domain))
 
     @property
     def orthogonal(self):
@@ -71,7 +68,7 @@ class Sandwich(LinearOperator):
 
     @property
     def real_domain(self):
-        return self.inner.real_domain
+        return Composed(self.middle, self.inner).real_domain
 
     @property
     def H(self):
@@ -139,7 +136,7 @@ class Scaled(LinearOperator):
 
     @property
     def domain(self):
-        return self.operator.domain
+        return _lifted(self.operator, is_complex(self.factor))
 
     @property
     def real_domain(self):
@@ -320,6 +317,13 @@ class RealPartGram(LinearOperator):
         return self.apply(y)
 
 
+def _lifted(A: LinearOperator, complex_after: bool) -> Any:
+    """The domain of A, complex where A has real coefficients and what follows it has complex ones."""
+    if complex_after and not is_complex(A.codomain) and not A.real_domain:
+        return with_dtype(A.domain, real_dtype(A.domain), complex_kind=True)
+    return A.domain
+
+
 def _real_if(real: bool, x: Any) -> Any:
     return jax.tree.map(jnp.real, x) if real else x
 
@@ -338,6 +342,9 @@ def compose(A: LinearOperator, B: LinearOperator) -> LinearOperator:
     if jax.tree.map(lambda s: s.shape, made) != jax.tree.map(lambda s: s.shape, taken):
         raise ValueError(f"A @ B does not fit: B = {type(B).__name__} gives {describe(made)}, "
                          f"A = {type(A).__name__} takes {describe(taken)}")
+    if A.real_domain and is_complex(made):
+        raise ValueError(f"A @ B does not fit: B = {type(B).__name__} gives {describe(made)}, A = {type(A).__name__} "
+                         "takes real x only; use jr.real_part(A @ B) for a real unknown")
     return Composed(A, B)
 
 

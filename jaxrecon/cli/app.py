@@ -1,0 +1,110 @@
+"""Commands and their options. What they run is imported when it runs, so that --help stays quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from .errors import Failure
+
+
+class _Group(TyperGroup):
+    """Every error of the user's is one line on stderr: exit code 2 for what was asked, 1 for what went wrong."""
+
+    def main(self, *args, standalone_mode: bool = True, **kwargs):
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)
+        try:
+            code = super().main(*args, standalone_mode=False, **kwargs)
+        except Failure as error:
+            code = _report(str(error), error.code)
+        except typer.Abort:
+            code = _report("stopped", 130)
+        except Exception as error:
+            # Click's own errors, wherever this version of typer keeps them: unknown options, missing arguments.
+            if not hasattr(error, "format_message"):
+                raise
+            code = _report(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
+        sys.exit(code or 0)
+
+
+def _report(message: str, code: int) -> int:
+    print("jaxrecon:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+app = typer.Typer(cls=_Group, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+                  context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def main() -> None:
+    """Entry point of the `jaxrecon` command."""
+    app(prog_name="jaxrecon")
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context,
+          version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Image reconstruction in JAX."""
+    if version:
+        from .info import installed
+
+        print("jaxrecon", installed("jaxrecon"))
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def demo(output: Annotated[Path, typer.Option("--output", "-o", help="The picture; the table lies beside it as .csv.")]
+         = Path("demo.png"),
+         size: Annotated[int, typer.Option(help="Pixels along each side.")] = 128,
+         seed: Annotated[int, typer.Option(help="Of the sampling mask and the noise.")] = 0) -> None:
+    """Simulate a multi-coil scan, reconstruct it with every classical method, and write a picture and a table."""
+    from .demo import run
+
+    run(output, size, seed)
+
+
+@app.command()
+def reconstruct(
+        scan: Annotated[Path, typer.Argument(help="An .npz file with kspace or ksp (coils, ny, nx), and perhaps mask and maps.",
+                                             show_default=False)],
+        method: Annotated[str, typer.Option(help="fista, pogm, ista, condat-vu, pdhg, admm, cg, landweber or zero-filled.")]
+        = "fista",
+        prior: Annotated[str | None, typer.Option(
+            help="wavelet, tv, l1, l2 or none. Default: wavelet; tv for condat-vu, pdhg and admm; l2 for cg.",
+            show_default=False)] = None,
+        lam: Annotated[float | None, typer.Option(
+            help="Weight of the prior. Default: one that suits the prior, see the README.", show_default=False)] = None,
+        iterations: Annotated[int | None, typer.Option(help="Default: 100; 15 for cg, 30 for landweber.", show_default=False)]
+        = None,
+        maps: Annotated[str, typer.Option(help="Coil maps: espirit, rss, or the name of an array in SCAN. auto: `maps` of SCAN "
+                                               "where it has them, else espirit; none needed for one coil.")] = "auto",
+        output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help=(
+            "The result, .npz. Default, if --png is not given either: SCAN-METHOD-PRIOR.npz in this folder."))] = None,
+        png: Annotated[Path | None, typer.Option(help="A picture of the result beside the zero-filled image.",
+                                                 show_default=False)] = None) -> None:
+    """Reconstruct one slice of a Cartesian scan.
+
+    Minimises 1/2 |A x - b|² + lam · prior(x), with b scaled so that 99 % of the pixels of the zero-filled image are below 1:
+    one lam then means the same for every scanner. The image is scaled back.
+
+    OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective and version.
+
+    Exit codes: 0 done; 1 the solver diverged; 2 the input or the options are wrong. Outputs are written whole or not at all.
+    """
+    from .reconstruct import run
+
+    run(scan, method, prior, lam, iterations, maps, output, png)
+
+
+@app.command()
+def info() -> None:
+    """Print versions, devices and the floating-point mode."""
+    from .info import run
+
+    run()

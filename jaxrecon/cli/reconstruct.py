@@ -1,0 +1,137 @@
+"""jaxrecon reconstruct: from a file of samples to a file with the image."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .. import plots
+from ..calibration import espirit, rss_maps
+from ..io import Scan, read_npz, write_npz
+from ..io.atomic import check_writable
+from ..operators import sense
+from ..solvers import solve
+from .errors import Failure, of_the_input
+from .info import installed
+from .methods import DEFAULT_LAM, METHODS, choose, extended, make_solver, scale_of
+
+
+def run(path: Path, method: str, prior: str | None, lam: float | None, iterations: int | None, maps: str,
+        output: Path | None, png: Path | None) -> None:
+    method, prior = choose(method, prior)
+    lam = _checked_lam(method, prior, lam)
+    iterations = METHODS[method].iterations if iterations is None else iterations
+    if iterations < (method != "zero-filled"):
+        raise Failure(f"--iterations must be 1 or more, got {iterations}")
+    if output is None and png is None:
+        output = Path(f"{path.stem}-{method}-{prior}.npz" if prior != "none" else f"{path.stem}-{method}.npz")
+    with of_the_input():
+        _check_outputs(path, output, png)
+        scan = read_npz(path, maps="maps" if maps == "auto" else None if maps in ("espirit", "rss") else maps)
+        kspace = jnp.asarray(scan.kspace)
+        A = sense(find_maps(scan, maps), None if scan.mask.all() else scan.mask)
+        b = kspace.astype(A.codomain.dtype)
+        zero_filled = A.H(b)
+        scale = scale_of(zero_filled)
+        if not scale > 0:
+            raise ValueError(f"{path}: the zero-filled image is zero everywhere: the coil maps do not fit the data")
+    started = time.perf_counter()
+    image, objective = zero_filled, None
+    if method != "zero-filled":
+        A, crop = extended(A, prior)
+        solver = make_solver(method, prior, lam, A.domain)
+        with _progress(f"{method} {prior}", iterations) as progress:
+            solution = solve(A, b / scale, solver, iterations, record="objective", progress=progress)
+            image, objective = crop(solution.x) * scale, solution.history
+            image.block_until_ready()
+        if not bool(solution.ok):
+            raise Failure(f"{method} diverged: the image holds values that are not finite; nothing was written", 1)
+    seconds = time.perf_counter() - started
+    _write(output, png, path, image, zero_filled, {
+        "method": method, "prior": prior, "lam": np.float64(lam), "iterations": iterations, "scale": np.float64(scale),
+        "objective": np.zeros(0) if objective is None else np.asarray(objective), "version": installed("jaxrecon")})
+    console = Console(soft_wrap=True, highlight=False)
+    ny, nx = image.shape
+    parts = [f"{ny} x {nx} pixels", f"{scan.kspace.shape[0]} coils", f"{float(np.mean(scan.mask)):.1%} of k-space",
+             method if prior == "none" else f"{method}, {prior}, lam {lam:g}"]
+    if method != "zero-filled":
+        parts += [f"{iterations} iterations", f"{seconds:.1f} s"]
+    console.print("; ".join(parts))
+    for written in (output, png):
+        if written is not None:
+            console.print(f"wrote {written}", markup=False)
+
+
+def find_maps(scan: Scan, maps: str = "auto") -> Any:
+    """Coil maps as --maps asks for them."""
+    if maps not in ("espirit", "rss") and scan.maps is not None:
+        return jnp.asarray(scan.maps)
+    if maps == "auto" and scan.kspace.shape[0] == 1:
+        return jnp.ones(scan.kspace.shape, scan.kspace.dtype)
+    # The calibration region is found from the data.
+    return (rss_maps if maps == "rss" else espirit)(jnp.asarray(scan.kspace), calibration=None)
+
+
+def _checked_lam(method: str, prior: str, lam: float | None) -> float:
+    if lam is None:
+        return DEFAULT_LAM[prior]
+    if prior == "none" and lam != 0:
+        raise Failure(f"--lam {lam:g} has no effect with --method {method} and no prior; leave it out"
+                      + (", or use --prior l2" if method == "cg" else ""))
+    if not (math.isfinite(lam) and lam >= 0):
+        raise Failure(f"--lam must be a number >= 0, got {lam:g}")
+    return lam
+
+
+def _check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
+    """Before minutes of work: can the results be written at all?"""
+    for option, given, suffix in (("--output", output, ".npz"), ("--png", png, ".png")):
+        if given is None:
+            continue
+        if given.suffix.lower() != suffix:
+            raise ValueError(f"{option} {given}: the name must end in {suffix}")
+        real = check_writable(given)
+        if path.exists() and real.exists() and real.samefile(path):
+            raise ValueError(f"{option} {given} is the scan itself, which would be lost")
+    if png is not None:
+        import matplotlib.figure  # noqa: F401
+
+
+def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_filled: Any, about: dict[str, Any]) -> None:
+    image = np.asarray(image).astype(np.complex64)
+    with of_the_input():
+        if output is not None:
+            write_npz(output, {"image": image, **about})
+        if png is not None:
+            # Both by one window: the prior takes away peaks, never adds them.
+            top = float(np.percentile(np.abs(image), 99.8)) or 1.0
+            panels = {"zero-filled": np.asarray(zero_filled)}
+            if about["method"] != "zero-filled":
+                name = about["method"] if about["prior"] == "none" else f"{about['method']}, {about['prior']} {about['lam']:g}"
+                panels[name] = image
+            plots.compare(panels, title=path.stem, window=(0.0, top), path=png)
+
+
+@contextlib.contextmanager
+def _progress(label: str, iterations: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where that is a terminal, fed from inside the compiled loop."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=iterations)
+
+        def advance(done):
+            # Callbacks may come out of order.
+            if int(done) > bar.tasks[task].completed:
+                bar.update(task, completed=int(done))
+
+        yield advance
