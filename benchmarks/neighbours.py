@@ -47,7 +47,8 @@ class Task(NamedTuple):
 
 
 def neighbours(work: str) -> tuple[Rival, ...]:
-    return Rival("sigpy", work, "SigPy"), Rival("scico", work, "SCICO"), Rival("scico", f"{work}_tuned", "SCICO tuned")
+    forms = [Rival("scico", f"{work}_{form}", f"SCICO {form}") for form in ("tuned", "centred")]
+    return Rival("sigpy", work, "SigPy"), Rival("scico", work, "SCICO"), *forms
 
 
 def targets(line: tuple[float, float], plane: tuple[float, float]) -> dict[tuple[str, str], float]:
@@ -170,7 +171,7 @@ def measure(
             else row["differences"][label] <= task.tolerance
         )
         target = task.targets.get((mask, label))
-        met = target is None or (ratio <= target if label in FLOORS else ratio >= target)
+        met = target is None or (0 < ratio <= target if label in FLOORS else ratio >= target)  # < 0: noise
         row["verdicts"][label] = {"target": target, "met": met, "same_answer": same}
     return row
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .operator import LinearOperator, matching_domain, real_dtype, with_dtype
+from .operator import LinearOperator, matching_domain, real_dtype, real_part, with_dtype
+from .operator.algebra import RealPart, Sandwich
 from .operator.quantities import largest_eigenvalue
 from .operators import Diagonal, Matrix
 from .value import describe, is_complex, is_concrete, norm_squared, safe_sqrt, value
@@ -62,21 +64,31 @@ class LeastSquares:
     weights: Any = None
 
     def check(self):
-        if is_concrete(self.weights) and any(bool(jnp.any(jnp.asarray(w) < 0)) for w in jax.tree.leaves(self.weights)):
+        if is_concrete(self.weights) and any(bool(np.any(np.asarray(w) < 0)) for w in jax.tree.leaves(self.weights)):
             raise ValueError("weights of LeastSquares must not be negative: they are inverse variances")
 
     def problem(self, A: LinearOperator, b: Any) -> Problem:
         """The least-squares problem of A and b, with the weights moved into both."""
         A = A.prepared
-        if self.weights is not None:
-            root = jax.tree.map(lambda w, v: safe_sqrt(jnp.broadcast_to(jnp.asarray(w, real_dtype(v)), v.shape)),
-                                self.weights, b)
-            if jax.tree.structure(root) != jax.tree.structure(b) or len(jax.tree.leaves(b)) > 1:
-                raise ValueError("weights go with one array of measurements; scale each operator of a stack instead")
-            # A matrix stays a matrix, for the solvers that need its rows.
-            A = Matrix(root[:, None] * A.a) if isinstance(A, Matrix) else Diagonal(root) @ A
-            b = root * b
-        return Problem(A, b, A.gram.prepared, A.apply_adjoint(b))
+        if self.weights is None:
+            return Problem(A, b, A.gram.prepared, A.apply_adjoint(b))
+        if not all(hasattr(v, "shape") for v in (self.weights, b)):
+            raise ValueError("weights go with one array of measurements; scale each operator of a stack instead")
+        w = jnp.asarray(self.weights, real_dtype(b))
+        if jnp.broadcast_shapes(w.shape, b.shape) != b.shape:
+            raise ValueError(f"weights of shape {w.shape} do not broadcast to the measurements, {b.shape}")
+        w = jnp.broadcast_to(w, b.shape)
+        # By w itself, not by its root, which has no derivative where w = 0.
+        gram, rhs = Sandwich(A, Diagonal(w)).prepared, A.apply_adjoint(w * b)
+        root = safe_sqrt(w)
+        return Problem(_weighted(root, A), root * b, gram, rhs)
+
+
+def _weighted(root, A):
+    # A matrix stays a matrix, for the solvers that need its rows.
+    if isinstance(A, Matrix):
+        return Matrix(root[:, None] * A.a)
+    return real_part(_weighted(root, A.operator)) if isinstance(A, RealPart) else Diagonal(root) @ A
 
 
 def cast_measurements(A: LinearOperator, b: Any) -> tuple[Any, Any]:

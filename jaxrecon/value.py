@@ -123,8 +123,9 @@ def safe_sqrt(x: Any) -> jax.Array:
         >>> float(jax.grad(safe_sqrt)(0.0))
         0.0
     """
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    # NaN is not <= 0, and must come out as NaN.
+    nothing = x <= 0
+    return jnp.where(nothing, 0, jnp.sqrt(jnp.where(nothing, 1, x)))
 
 
 def safe_divide(a: Any, b: Any) -> jax.Array:

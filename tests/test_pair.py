@@ -43,7 +43,7 @@ def adjoint(data, y):
 
 
 def by_pair(fraction, x):
-    return matched_pair(forward, adjoint, tuple(map(jnp.asarray, (START, LEFT, RIGHT))) + (fraction,), x)
+    return matched_pair(forward, adjoint, (*map(jnp.asarray, (START, LEFT, RIGHT)), fraction), x)
 
 
 def by_jax(fraction, x):
@@ -140,7 +140,7 @@ def test_forward_and_reverse_mode_by_data_and_by_x(fraction, draw, rng):
     x, x_dot, f_dot, y = draw(N), draw(N), jnp.asarray(rng.standard_normal(M)), draw(M)
     for tangents in ((f_dot, x_dot), (f_dot, jnp.zeros_like(x)), (jnp.zeros(M), x_dot)):
         same(jax.jvp(by_pair, (fraction, x), tangents), jax.jvp(by_jax, (fraction, x), tangents))
-    same(jax.jvp(lambda x: by_pair(fraction, x), (x,), (x_dot,)), jax.jvp(lambda x: by_jax(fraction, x), (x,), (x_dot,)))
+    same(*(jax.jvp(lambda x, apply=apply: apply(fraction, x), (x,), (x_dot,)) for apply in (by_pair, by_jax)))
     same(jax.vjp(by_pair, fraction, x)[1](y), jax.vjp(by_jax, fraction, x)[1](y))
 
 

@@ -82,7 +82,8 @@ class WrongSpectrum(Faulty):
 @value
 class NoVmap(Faulty):
     def apply(self, x):
-        return jax.pure_callback(lambda a, x: np.asarray(a @ x, x.dtype), jax.ShapeDtypeStruct((4,), x.dtype), self.a, x)
+        y = jax.ShapeDtypeStruct((4,), x.dtype)
+        return jax.pure_callback(lambda a, x: np.asarray(a @ x, x.dtype), y, self.a, x)
 
     def apply_adjoint(self, y):
         return self.a.T @ y

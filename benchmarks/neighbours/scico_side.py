@@ -1,10 +1,11 @@
-"""SCICO's side, twice.
+"""SCICO's side, in three forms, all with the best parameters of a grid.
 
-As it comes: its own operators composed (Diagonal @ DFT @ Diagonal), its defaults, which record the objective and the
-residuals in every iteration. Tuned ("*_tuned"): one LinearOperator around a fused function, nothing recorded but the
-iteration number. Both with the best parameters of a grid.
+plain      its own operators composed (Diagonal @ DFT @ Diagonal), its defaults: it records the objective and the
+           residuals in every iteration
+"_tuned"   one LinearOperator around a fused function, nothing recorded but the iteration number
+"_centred" as plain, with the centred transform of MRI as its user would write it, fftshift and all
 
-Its DFT is uncentred, so the arrays are shifted once on loading and the answer is shifted back: no shifts in its loops.
+Its DFT is uncentred, so in the first two forms the arrays are shifted once on loading and the answer is shifted back.
 Circular differences and the periodised wavelet commute with a shift by half of 320 = 10 * 2^5: the problem is the same.
 It has no wavelets: the transform below is hand-written, its inverse is its adjoint, and both are compiled in its step.
 """
@@ -33,26 +34,38 @@ TV_RHO_OVER_LAM, TV_INNER = 100.0, 2  # of a grid: the fewest inner steps that r
 TV_SIGMA = 0.1
 
 
-def centre_to_corner(x):
+def load(x, form):
+    if form == "centred":
+        return snp.array(x)
     return snp.array(np.ascontiguousarray(np.fft.ifftshift(x, axes=[a for a in (-2, -1) if x.shape[a] > 1])))
 
 
-def to_numpy(x):
-    return np.fft.fftshift(np.asarray(x))
+def to_numpy(work, x):
+    return np.asarray(x) if work.endswith("_centred") else np.fft.fftshift(np.asarray(x))
 
 
-def composed(problem, mask):
-    maps, sampled = centre_to_corner(problem["maps"]), centre_to_corner(problem[f"mask_{mask}"])
+def centred_dft(shape):
+    axes = (1, 2)
+
+    def forward(x):
+        return jnp.fft.fftshift(jnp.fft.fft2(jnp.fft.ifftshift(x, axes), norm="ortho"), axes)
+
+    def adjoint(y):
+        return jnp.fft.fftshift(jnp.fft.ifft2(jnp.fft.ifftshift(y, axes), norm="ortho"), axes)
+
+    return LinearOperator(shape, shape, eval_fn=forward, adj_fn=adjoint, input_dtype=np.complex64, jit=True)
+
+
+def composed(maps, sampled, form):
     coils = Diagonal(maps, input_shape=maps.shape[1:], input_dtype=np.complex64)
     samples = Diagonal(sampled, input_shape=maps.shape, input_dtype=np.complex64)
-    A = samples @ DFT(maps.shape, axes=(1, 2), norm="ortho") @ coils
+    dft = centred_dft(maps.shape) if form == "centred" else DFT(maps.shape, axes=(1, 2), norm="ortho")
+    A = samples @ dft @ coils
     A.jit()
     return A
 
 
-def fused(problem, mask):
-    maps, sampled = centre_to_corner(problem["maps"]), centre_to_corner(problem[f"mask_{mask}"])
-
+def fused(maps, sampled):
     def forward(x):
         return sampled * jnp.fft.fft2(maps * x, norm="ortho")
 
@@ -63,18 +76,19 @@ def fused(problem, mask):
     return LinearOperator(maps.shape[1:], maps.shape, eval_fn=forward, adj_fn=adjoint, jit=True, **dtypes)
 
 
-def setting(problem, mask, tuned):
-    A, b = (fused if tuned else composed)(problem, mask), centre_to_corner(problem[f"kspace_{mask}"])
-    return A, b, float(problem[f"lam_{mask}"]), float(problem[f"eig_{mask}"]), SILENT if tuned else None
+def setting(problem, mask, form):
+    maps, sampled, b = (load(problem[name], form) for name in ("maps", f"mask_{mask}", f"kspace_{mask}"))
+    A = fused(maps, sampled) if form == "tuned" else composed(maps, sampled, form)
+    return A, b, float(problem[f"lam_{mask}"]), float(problem[f"eig_{mask}"]), SILENT if form == "tuned" else None
 
 
-def normal(problem, mask, tuned):
-    gram, x = setting(problem, mask, tuned)[0].gram_op, centre_to_corner(problem["image"])
+def normal(problem, mask, form):
+    gram, x = setting(problem, mask, form)[0].gram_op, load(problem["image"], form)
     return lambda: gram(x).block_until_ready()
 
 
-def cg(problem, mask, tuned):
-    A, b, *_ = setting(problem, mask, tuned)
+def cg(problem, mask, form):
+    A, b, *_ = setting(problem, mask, form)
     gram = A.gram_op
     return lambda: scico_cg(gram, A.adj(b), tol=0.0, maxiter=CG_ITERATIONS)[0].block_until_ready()
 
@@ -151,8 +165,8 @@ class WaveletL1(Functional):
         return self.W.inverse(jax.tree.map(soft, self.W.forward(v)))
 
 
-def wavelet(problem, mask, tuned):
-    A, b, lam, eig, options = setting(problem, mask, tuned)
+def wavelet(problem, mask, form):
+    A, b, lam, eig, options = setting(problem, mask, form)
     f, g, x0 = SquaredL2Loss(y=b, A=A), WaveletL1(lam), snp.zeros(A.input_shape, dtype=np.complex64)
 
     def run():
@@ -169,8 +183,8 @@ def differences(A):
     return FiniteDifference(A.input_shape, input_dtype=np.complex64, circular=True)
 
 
-def tv(problem, mask, tuned):
-    A, b, lam, _, options = setting(problem, mask, tuned)
+def tv(problem, mask, form):
+    A, b, lam, _, options = setting(problem, mask, form)
     f, g, D, x0 = SquaredL2Loss(y=b, A=A), lam * L1Norm(), differences(A), A.adj(b)
 
     def run():
@@ -183,8 +197,8 @@ def tv(problem, mask, tuned):
     return run
 
 
-def tv_pdhg(problem, mask, tuned):
-    A, b, lam, eig, options = setting(problem, mask, tuned)
+def tv_pdhg(problem, mask, form):
+    A, b, lam, eig, options = setting(problem, mask, form)
     C = VerticalStack([A, differences(A)], jit=True)
     f, g = ZeroFunctional(), SeparableFunctional([SquaredL2Loss(y=b), lam * L1Norm()])
 
@@ -198,6 +212,7 @@ def tv_pdhg(problem, mask, tuned):
 
 if __name__ == "__main__":
     plain = {"normal": normal, "cg": cg, "wavelet": wavelet, "tv": tv, "tv_pdhg": tv_pdhg}
-    works = {name: partial(work, tuned=False) for name, work in plain.items()}
-    works |= {f"{name}_tuned": partial(work, tuned=True) for name, work in plain.items()}
+    works = {name: partial(work, form="plain") for name, work in plain.items()}
+    for form in ("tuned", "centred"):
+        works |= {f"{name}_{form}": partial(work, form=form) for name, work in plain.items()}
     serve("scico", works, ("scico", "jax", "jaxlib", "numpy"), to_numpy)

@@ -1,8 +1,8 @@
 """SigPy's side: its own MRI apps, as its documentation runs them, without progress bars.
 
 Mask and step sizes are given, so that no time goes into estimating them. The wavelet is the one liberty: SigPy's own
-linop pads with zeros, which is no orthogonal transform and has another answer (8 % away here), so PyWavelets' periodised
-mode is put into a SigPy linop; SigPy's own takes 0 to 10 % longer.
+linop pads with zeros, which is no orthogonal transform and has another answer (8 % away here), so PyWavelets'
+periodised mode is put into a SigPy linop; SigPy's own takes 0 to 10 % longer.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import sigpy as sp
 import sigpy.mri
 from worker import CG_ITERATIONS, LEVELS, TV_ITERATIONS, WAVELET, WAVELET_ITERATIONS, serve
 
-# Best of a grid: objective 9.84 after 100 iterations on the line mask; the default of 1 gives 16.19, the limit is 9.776.
+# Best of a grid: objective 9.84 after 100 iterations on the line mask; the default 1 gives 16.19, the limit is 9.776.
 TV_SIGMA = 0.1
 
 

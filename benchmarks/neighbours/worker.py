@@ -22,7 +22,7 @@ import numpy as np
 Run = Callable[[], Any]  # does the work once and returns its finished answer (device work waited for)
 Prepare = Callable[[Mapping[str, np.ndarray], str], Run]
 
-INNER = {"normal": 10, "normal_tuned": 10, "floor": 10, "kaczmarz": 10}
+INNER = {"normal": 10, "normal_tuned": 10, "normal_centred": 10, "floor": 10, "kaczmarz": 10}
 WAVELET, LEVELS = "db4", 4
 CG_ITERATIONS, WAVELET_ITERATIONS, TV_ITERATIONS = 30, 100, 100
 MANY_SWEEPS = 101  # (time of these - time of one) / 100 is a Kaczmarz sweep without its preparation
@@ -39,9 +39,12 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def serve(
-    side: str, works: dict[str, Prepare], packages: tuple[str, ...], to_numpy: Callable[[Any], np.ndarray] = np.asarray
+    side: str,
+    works: dict[str, Prepare],
+    packages: tuple[str, ...],
+    to_numpy: Callable[[str, Any], np.ndarray] = lambda work, answer: np.asarray(answer),
 ) -> None:
-    """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS."""
+    """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS. to_numpy(work, answer): centred."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a package prints must not land between the replies
     with np.load(sys.argv[1]) as stored:
@@ -59,7 +62,7 @@ def serve(
             begin = time.perf_counter()
             run = works[work](problem, mask)
             path = os.path.join(folder, f"{side}_{work}_{mask}.npy")
-            np.save(path, to_numpy(run()))
+            np.save(path, to_numpy(work, run()))
             run()  # a second pass: some loops compile their second iteration's types anew
             ready[work, mask] = run, path
             reply["first"] = time.perf_counter() - begin

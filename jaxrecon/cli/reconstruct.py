@@ -42,6 +42,9 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
         b = kspace.astype(A.codomain.dtype)
         zero_filled = A.H(b)
         scale = scale_of(zero_filled)
+        if not jnp.isfinite(scale):
+            largest = np.abs(np.asarray(b)).max()
+            raise ValueError(f"{path}: values up to {largest:.3g} overflow {b.dtype}; divide kspace by that first")
         if not scale > 0:
             raise ValueError(f"{path}: the zero-filled image is zero everywhere: the coil maps do not fit the data")
     started = time.perf_counter()
@@ -106,7 +109,8 @@ def _check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
         import matplotlib.figure  # noqa: F401
 
 
-def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_filled: Any, about: dict[str, Any]) -> None:
+def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_filled: Any,
+           about: dict[str, Any]) -> None:
     image = np.asarray(image).astype(np.complex64)
     with of_the_input():
         if output is not None:
@@ -116,8 +120,8 @@ def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_f
             top = float(np.percentile(np.abs(image), 99.8)) or 1.0
             panels = {"zero-filled": np.asarray(zero_filled)}
             if about["method"] != "zero-filled":
-                name = about["method"] if about["prior"] == "none" else f"{about['method']}, {about['prior']} {about['lam']:g}"
-                panels[name] = image
+                name = about["method"]
+                panels[name if about["prior"] == "none" else f"{name}, {about['prior']} {about['lam']:g}"] = image
             plots.compare(panels, title=path.stem, window=(0.0, top), path=png)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..value import norm_squared, safe_divide
+from ..value import inner, norm_squared, safe_divide
 
 
 class CGState(NamedTuple):
@@ -16,27 +16,35 @@ class CGState(NamedTuple):
     r: jax.Array  # residual rhs - operator(x)
     p: jax.Array  # search direction
     rs: jax.Array  # |r|^2
-    scale: jax.Array  # |rhs|^2, what rs is small against
+    scale: jax.Array  # |rhs|^2 + |first r|^2
+    pp: jax.Array  # |p|^2, by its recurrence
+    xx: jax.Array  # a lower bound of |x|^2: the steps of CG are at acute angles
+    largest: jax.Array  # lower bound of the largest eigenvalue: the largest Rayleigh quotient so far
 
 
 def cg_start(operator: Callable, rhs: jax.Array, x: jax.Array) -> CGState:
     """The state before the first step from x."""
     r = rhs - operator(x)
-    return CGState(x, r, r, norm_squared(r), norm_squared(rhs))
+    rs = norm_squared(r)
+    return CGState(x, r, r, rs, norm_squared(rhs) + rs, rs, norm_squared(x), jnp.zeros_like(rs))
 
 
 def cg_step(operator: Callable, state: CGState) -> CGState:
     """One CG step (Hestenes and Stiefel 1952), which stands still once the residual is zero to rounding."""
-    x, r, p, rs, scale = state
-    # Past convergence alpha and beta are quotients of rounding errors, and their gradients are worse: stop there.
-    alive = rs > jnp.finfo(rs.dtype).eps ** 4 * scale
+    x, r, p, rs, scale, pp, xx, largest = state
     q = operator(p)
-    curvature = jnp.sum(jnp.conj(p) * q).real
+    curvature = inner(p, q).real
+    largest = jnp.maximum(largest, safe_divide(curvature, pp))
+    # Past convergence alpha and beta are quotients of rounding errors; where the operator is singular they send x to
+    # infinity along its null space. So no step below the rounding of r = rhs - operator(x), nor along a direction
+    # that the operator maps to rounding errors.
+    eps = jnp.finfo(rs.dtype).eps
+    alive = (rs > (4 * eps) ** 2 * (scale + largest**2 * xx)) & (curvature > 4 * eps * largest * pp)
     alpha = jnp.where(alive, safe_divide(rs, curvature), 0)
     x, r = x + alpha * p, r - alpha * q
     new = norm_squared(r)
     beta = jnp.where(alive, safe_divide(new, rs), 0)
-    return CGState(x, r, r + beta * p, new, scale)
+    return CGState(x, r, r + beta * p, new, scale, new + beta**2 * pp, xx + alpha**2 * pp, largest)
 
 
 def conjugate_gradient(operator: Callable, rhs: jax.Array, x: jax.Array, iterations: int) -> jax.Array:

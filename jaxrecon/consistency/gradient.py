@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from ..priors.base import scalar_like
 from ..value import is_concrete, safe_divide, value
@@ -16,8 +16,8 @@ class GradientStep(ConsistencyStep):
     """x - t A^H (A x - b) with t = step / |A|^2.
 
     Args:
-        step: in units of 1/|A|^2, so that it means the same for every operator: 0 < step < 2 converges. |A|^2 is found by
-            power iteration.
+        step: in units of 1/|A|^2, so that it means the same for every operator: 0 < step < 2 converges. |A|^2 is found
+            by power iteration.
 
     Example:
         >>> A, b = jr.Matrix(jnp.array([[2.0]])), jnp.array([4.0])
@@ -28,7 +28,7 @@ class GradientStep(ConsistencyStep):
     step: Any = 1.0
 
     def check(self):
-        if is_concrete(self.step) and bool(jnp.any(jnp.asarray(self.step) <= 0)):
+        if is_concrete(self.step) and bool(np.any(np.asarray(self.step) <= 0)):
             raise ValueError(f"GradientStep needs step > 0 (in units of 1/|A|^2), got {self.step}")
 
     def setup(self, problem):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from ..operator.inverse import implicit_solve
 from ..priors.base import scalar_like
@@ -32,7 +32,7 @@ class ProximalStep(ConsistencyStep):
     iterations: int | None = static(default=None)
 
     def check(self):
-        if is_concrete(self.lam) and bool(jnp.any(jnp.asarray(self.lam) <= 0)):
+        if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) <= 0)):
             raise ValueError(f"ProximalStep needs lam > 0, got {self.lam}; for lam = 0 use SampleReplacement or CGNR")
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f"ProximalStep needs iterations >= 1 or None, got {self.iterations}")

@@ -115,7 +115,8 @@ def _read(archive: zipfile.ZipFile, path, name: str, largest: int) -> np.ndarray
                 raise _Refused(f"its dtype {dtype} is not a plain number")
             size = math.prod(shape) * dtype.itemsize
             if size > largest:
-                raise _Refused(f"it is {dtype}{list(shape)}, {size / 2**30:.1f} GiB; at most {largest / 2**30:.1f} GiB are read")
+                raise _Refused(f"it is {dtype}{list(shape)}, {size / 2**30:.1f} GiB; at most {largest / 2**30:.1f} GiB "
+                               "are read")
             if size > entry.file_size:
                 raise _Refused(f"its header promises {size} bytes and the file holds {entry.file_size}")
         with archive.open(entry) as file:
@@ -126,7 +127,7 @@ def _read(archive: zipfile.ZipFile, path, name: str, largest: int) -> np.ndarray
             return data
     except _Refused as error:
         raise ValueError(f"{path}: cannot read {name}: {error}") from None
-    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+    except (ValueError, EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: cannot read {name}, the file is damaged or not written by NumPy "
                          f"({' '.join(str(error).split())})") from None
 

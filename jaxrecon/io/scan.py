@@ -57,8 +57,8 @@ class Scan:
             maps = _complex("maps", maps)
             maps = maps[None] if maps.ndim == 2 else maps
             if maps.shape != kspace.shape:
-                raise ValueError(f"maps have shape {maps.shape}, but kspace has {kspace.shape}: give one map per coil, of "
-                                 "the size of the image")
+                raise ValueError(f"maps have shape {maps.shape}, but kspace has {kspace.shape}: give one map per coil, "
+                                 "of the size of the image")
             _finite("maps", maps)
             if not maps.any():
                 raise ValueError("maps are zero everywhere")
@@ -78,8 +78,8 @@ def as_lines(mask: np.ndarray) -> np.ndarray:
 def _complex(name: str, x: Any) -> np.ndarray:
     x = np.asarray(x)
     if not np.issubdtype(x.dtype, np.complexfloating):
-        raise ValueError(f"{name} must be complex, got {x.dtype} of shape {x.shape}; with real and imaginary parts on an "
-                         f"axis of length 2 combine them first: {name}[..., 0] + 1j * {name}[..., 1]")
+        raise ValueError(f"{name} must be complex, got {x.dtype} of shape {x.shape}; with real and imaginary parts on "
+                         f"an axis of length 2 combine them first: {name}[..., 0] + 1j * {name}[..., 1]")
     return x.astype(np.complex128 if x.dtype.itemsize >= 16 else np.complex64)
 
 
@@ -87,14 +87,16 @@ def _finite(name: str, x: np.ndarray) -> None:
     bad = ~np.isfinite(x)
     if bad.any():
         first = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        raise ValueError(f"{name} holds {int(bad.sum())} values that are not finite (NaN or infinite), the first at {first}")
+        raise ValueError(f"{name} holds {int(bad.sum())} values that are not finite (NaN or infinite), "
+                         f"the first at {first}")
 
 
 def _mask(mask: Any, image: tuple[int, ...]) -> np.ndarray:
     mask = np.asarray(mask)
     ny, nx = image
     if mask.shape not in ((ny, nx), (ny, 1), (1, nx)):
-        raise ValueError(f"mask has shape {mask.shape}, but k-space of {ny} x {nx} needs ({ny}, {nx}), ({ny}, 1) or (1, {nx})")
+        raise ValueError(f"mask has shape {mask.shape}, but k-space of {ny} x {nx} needs ({ny}, {nx}), ({ny}, 1) or "
+                         f"(1, {nx})")
     if mask.dtype != bool:
         if not np.issubdtype(mask.dtype, np.number) or not np.isin(mask, (0, 1)).all():
             raise ValueError(f"mask must hold True and False, or 1 and 0; got {mask.dtype} with other values")

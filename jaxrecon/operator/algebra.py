@@ -165,7 +165,8 @@ class Scaled(LinearOperator):
     def _factor(self, y):
         # At the precision of y: a float64 factor must not lift a float32 operator.
         real = real_dtype(y)
-        return jnp.asarray(self.factor).astype(jnp.promote_types(real, jnp.complex64) if is_complex(self.factor) else real)
+        dtype = jnp.promote_types(real, jnp.complex64) if is_complex(self.factor) else real
+        return jnp.asarray(self.factor).astype(dtype)
 
 
 @value

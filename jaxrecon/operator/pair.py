@@ -2,8 +2,8 @@
 
 The transpose of a gather is a scatter-add, 5 to 30 times the cost of the forward map on CPU. Where both directions
 can be written as gathers with identical weights, `matched_pair` registers one as the other's transpose, and everything
-else (jit, vmap, jvp, vjp, double transpose, scan, checkpoint, shard_map) composes. JAX's own tools do not: `linear_call`
-has no batching rule, `custom_vjp` no linear transpose.
+else (jit, vmap, jvp, vjp, double transpose, scan, checkpoint, shard_map) composes. JAX's own tools do not:
+`linear_call` has no batching rule, `custom_vjp` no linear transpose.
 """
 
 from __future__ import annotations

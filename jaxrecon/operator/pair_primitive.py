@@ -33,7 +33,8 @@ def _jvp(primals, tangents, *, forward, transpose, num_data):
     if any(type(t) is not ad.Zero for t in x_dot):
         terms.append(pair.bind(*data, *map(ad.instantiate_zeros, x_dot), **rules))
     if any(type(t) is not ad.Zero for t in data_dot):
-        terms.append(jax.jvp(lambda *d: tuple(forward(d, x)), tuple(data), tuple(map(ad.instantiate_zeros, data_dot)))[1])
+        data_dot = tuple(map(ad.instantiate_zeros, data_dot))
+        terms.append(jax.jvp(lambda *d: tuple(forward(d, x)), tuple(data), data_dot)[1])
     if not terms:
         return y, [ad.Zero(jax.typeof(o).to_tangent_aval()) for o in y]
     return y, [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]

@@ -51,15 +51,16 @@ class Convolution(LinearOperator):
     def check(self):
         kernel = jnp.asarray(self.kernel)
         shape = (self.shape,) if isinstance(self.shape, int) else tuple(map(int, self.shape))
-        object.__setattr__(self, "kernel", kernel if jnp.issubdtype(kernel.dtype, jnp.inexact) else kernel.astype(float))
+        kernel = kernel if jnp.issubdtype(kernel.dtype, jnp.inexact) else kernel.astype(float)
+        object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "shape", shape)
         if self.boundary not in _EXTENSION:
             raise ValueError(f"boundary is one of {', '.join(map(repr, _EXTENSION))}, got {self.boundary!r}")
         if self.origin not in ("centre", "corner"):
             raise ValueError(f"origin is 'centre' or 'corner', got {self.origin!r}")
         if kernel.ndim != len(shape):
-            raise ValueError(f"Convolution needs a kernel with the axes of x, got kernel {kernel.shape} and shape {shape}; "
-                             "add axes of size 1, or lift over leading axes with jr.batched")
+            raise ValueError(f"Convolution needs a kernel with the axes of x, got kernel {kernel.shape} and shape "
+                             f"{shape}; add axes of size 1, or lift over leading axes with jr.batched")
         if not 1 <= len(shape) <= 3:
             raise ValueError(f"Convolution takes 1 to 3 axes, got shape {shape}; use jr.batched for further axes")
         if 0 in shape or 0 in kernel.shape:
@@ -109,14 +110,10 @@ class Convolution(LinearOperator):
         return tuple((k - 1 - c, c) for k, c in zip(self.kernel.shape, self._centre, strict=True))
 
     def _direct_forward(self, kernel, x):
-        return _sum_of_shifts(kernel, x, self._reach, self.boundary)
+        return _direct(kernel, x, self._reach, self.boundary)
 
     def _direct_adjoint(self, kernel, y):
-        kernel = jnp.conj(jnp.flip(kernel))
-        if self.boundary != "symmetric":
-            return _sum_of_shifts(kernel, y, tuple(r[::-1] for r in self._reach), self.boundary)
-        wide = _sum_of_shifts(kernel, y, tuple((k - 1, k - 1) for k in kernel.shape), "zero")
-        return _fold(wide, self.shape, self._reach)
+        return _direct_adjoint(kernel, y, self._reach, self.boundary)
 
     def _transfer(self, half):
         return _transfer_function(self.kernel, self._grid, self._roll, half)
@@ -189,30 +186,37 @@ class Filter(LinearOperator):
         return x.astype(jnp.result_type(x, self.domain.dtype))
 
     def _forward(self, t, x):
-        if self.reach is not None:
-            x = jnp.pad(x, self.reach, "symmetric")
-        return _crop(_filtered(t, x, self.grid), self.shape)
+        return _filtered(t, x, self.grid, self.reach)
 
     def _adjoint(self, t, y):
-        x = _filtered(jnp.conj(t), y, self.grid)
-        if self.reach is None:
-            return _crop(x, self.shape)
-        wide = tuple(n + sum(r) for n, r in zip(self.shape, self.reach, strict=True))
-        return _fold(_crop(x, wide), self.shape, self.reach)
+        return _filtered_adjoint(t, y, self.grid, self.reach)
 
+
+# Jitted below: called outside jit, each small step would compile by itself.
 
 # ---- by slices
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _sum_of_shifts(kernel, x, reach, boundary):
-    """sum_j k[j] x[i + K - 1 - j] over x extended by `reach`: one fused loop over all taps.
+def _direct(kernel, x, reach, boundary):
+    return _sum_of_shifts(kernel, jnp.pad(x, reach, _EXTENSION[boundary]))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _direct_adjoint(kernel, y, reach, boundary):
+    kernel = jnp.conj(jnp.flip(kernel))
+    if boundary != "symmetric":
+        return _sum_of_shifts(kernel, jnp.pad(y, [r[::-1] for r in reach], _EXTENSION[boundary]))
+    return _fold(_sum_of_shifts(kernel, jnp.pad(y, [(k - 1, k - 1) for k in kernel.shape])), reach)
+
+
+def _sum_of_shifts(kernel, x):
+    """sum_j k[j] x[i + K - 1 - j], in one fused loop over all taps.
 
     lax.conv is 30 to 100 times slower here on CPU, inside a scan and outside.
     """
-    x = lax.optimization_barrier(jnp.pad(x, reach, _EXTENSION[boundary]))
+    x = lax.optimization_barrier(x)
     size = [n - k + 1 for n, k in zip(x.shape, kernel.shape, strict=True)]
-    real_kernel = jnp.iscomplexobj(x) and not jnp.iscomplexobj(kernel)
 
     def total(v):
         terms = []
@@ -222,13 +226,23 @@ def _sum_of_shifts(kernel, x, reach, boundary):
         return functools.reduce(jnp.add, terms)
 
     # XLA multiplies complex by real as complex by complex.
-    return lax.complex(total(x.real), total(x.imag)) if real_kernel else total(x)
+    split = is_complex(x) and not is_complex(kernel)
+    return lax.complex(total(x.real), total(x.imag)) if split else total(x)
 
 
-def _fold(x, shape, reach):
-    """The transpose of the symmetric extension."""
-    extend = functools.partial(jnp.pad, pad_width=reach, mode="symmetric")
-    return jax.linear_transpose(extend, jax.ShapeDtypeStruct(shape, x.dtype))(x)[0]
+def _fold(x, reach):
+    """The transpose of the symmetric extension: the mirror images, each as long as the image, added onto it."""
+    for axis, (before, after) in enumerate(reach):
+        n = x.shape[axis] - before - after
+        images = []
+        for i in range(-before // n, (n + after - 1) // n + 1):
+            start, stop = max(i * n, -before), min((i + 1) * n, n + after)
+            piece = lax.slice_in_dim(x, start + before, stop + before, axis=axis)
+            margin = (start - i * n, (i + 1) * n - stop)
+            piece = jnp.pad(piece, [margin if a == axis else (0, 0) for a in range(x.ndim)])
+            images.append(jnp.flip(piece, axis) if i % 2 else piece)
+        x = functools.reduce(jnp.add, images)
+    return x
 
 
 # ---- by FFT
@@ -246,6 +260,7 @@ def fast_length(n: int) -> int:
         n += 1
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _transfer_function(kernel, grid, centre, half):
     """The FFT on `grid` of the kernel with its centre at the origin; what is larger than the grid wraps around."""
     for axis, n in enumerate(grid):
@@ -257,7 +272,23 @@ def _transfer_function(kernel, grid, centre, half):
     return jnp.fft.rfftn(kernel) if half else jnp.fft.fftn(kernel)
 
 
-def _filtered(transfer, x, grid):
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _filtered(transfer, x, grid, reach):
+    shape = x.shape
+    if reach is not None:
+        x = jnp.pad(x, reach, "symmetric")
+    return _crop(_multiplied(transfer, x, grid), shape)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _filtered_adjoint(transfer, y, grid, reach):
+    x = _multiplied(jnp.conj(transfer), y, grid)
+    if reach is None:
+        return _crop(x, y.shape)
+    return _fold(_crop(x, [n + sum(r) for n, r in zip(y.shape, reach, strict=True)]), reach)
+
+
+def _multiplied(transfer, x, grid):
     if is_complex(x):
         return jnp.fft.ifftn(transfer * jnp.fft.fftn(x, grid))
     return jnp.fft.irfftn(transfer[..., : grid[-1] // 2 + 1] * jnp.fft.rfftn(x, grid), grid)

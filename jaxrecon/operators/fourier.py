@@ -76,6 +76,10 @@ class Fourier(LinearOperator):
         return self.mask is None
 
     @property
+    def sampled_energy(self):
+        return jnp.ones(())
+
+    @property
     def gram(self):
         if self.mask is None:
             return Identity(self.domain)

@@ -22,8 +22,8 @@ class Gradient(LinearOperator):
 
     Args:
         shape: shape of x, 1 to 3 axes.
-        boundary: "symmetric" (x reflected at the edge: the last difference is 0) or "circular" (x wraps; `gram.spectrum`
-            then holds the eigenvalues sum_d 2 - 2 cos w_d under the FFT).
+        boundary: "symmetric" (x reflected at the edge: the last difference is 0) or "circular" (x wraps;
+            `gram.spectrum` then holds the eigenvalues sum_d 2 - 2 cos w_d under the FFT).
         dtype: of x; JAX's default float if None. Real and complex x are taken either way.
 
     Returns:

@@ -39,6 +39,10 @@ class Sense(LinearOperator):
         return jax.ShapeDtypeStruct(self.maps.shape[1:], self.maps.dtype)
 
     @property
+    def sampled_energy(self):
+        return sum_of_squares(self.maps)
+
+    @property
     def gram(self):
         if self.mask is None:
             return Diagonal(sum_of_squares(self.maps))

@@ -11,6 +11,6 @@ from .lowrank import LocallyLowRank, Nuclear
 from .tv import TV
 
 __all__ = [
-    "L1", "L2", "L21", "TV", "Box", "ElasticNet", "FusedLasso", "LocallyLowRank", "NonNegative", "Nuclear", "PartsApart",
-    "Prior", "RealValued", "Separable",
+    "L1", "L2", "L21", "TV", "Box", "ElasticNet", "FusedLasso", "LocallyLowRank", "NonNegative", "Nuclear",
+    "PartsApart", "Prior", "RealValued", "Separable",
 ]

@@ -14,7 +14,7 @@ from ..value import is_concrete, safe_sqrt
 def check_weights(owner: Any, **weights: Any) -> None:
     """Weights are real numbers or arrays of them, and not negative (as far as they are concrete)."""
     for name, w in weights.items():
-        if w is None or isinstance(w, str | bytes):
+        if w is None or isinstance(w, str | bytes | list | tuple):
             raise TypeError(f"{type(owner).__name__}: {name} must be a number or an array, got {w!r}")
         if jnp.iscomplexobj(w):
             raise ValueError(f"{type(owner).__name__}: {name} must be real, got {jnp.result_type(w)}")

@@ -1,7 +1,7 @@
 """The prox of penalty(K x) for a 1-homogeneous penalty, by fast projected gradients on its dual.
 
-u = v - K^H q, with q the minimiser of 1/2 |v - K^H q|^2 over the ball of the penalty's dual norm (radius t). The step is
-1/|K|^2 for every t, so a dual that is carried over remains a sound start when t or lam change.
+u = v - K^H q, with q the minimiser of 1/2 |v - K^H q|^2 over the ball of the penalty's dual norm (radius t). The step
+is 1/|K|^2 for every t, so a dual that is carried over remains a sound start when t or lam change.
 Source: Beck and Teboulle 2009 (FGP); restart by the gradient's sign: O'Donoghue and Candes 2015.
 """
 

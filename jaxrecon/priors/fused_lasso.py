@@ -32,12 +32,12 @@ class FusedLasso(Prior):
     Raises:
         ValueError: a negative weight, or another boundary.
 
-    For real x, anisotropic TV and one number as l1, the prox is a soft threshold after the prox of TV (Friedman,
-    Hastie, Hoefling and Tibshirani 2007). Isotropic and complex have no such order: both terms are solved jointly on their common dual.
+    For real x, anisotropic TV and one number as l1, the prox is a soft threshold after the prox of TV (Friedman et al.
+    2007). Isotropic and complex have no such order: both terms are solved jointly, on their common dual.
 
     Example:
-        >>> jr.FusedLasso(0.2, 0.2).prox(jnp.array([0.0, 0.0, 1.0, 1.0])).round(8).tolist()
-        [0.0, 0.0, 0.7, 0.7]
+        >>> jr.FusedLasso(0.25, 0.5).prox(jnp.array([0.0, 0.0, 1.0, 1.0])).round(8).tolist()
+        [0.0, 0.0, 0.5, 0.5]
 
     Source: Tibshirani, Saunders, Rosset, Zhu and Knight 2005.
     """
@@ -74,7 +74,7 @@ class FusedLasso(Prior):
         K, penalty = self.split(v)
         return warm_dual_prox(K, penalty, 1 + 4.0 * v.ndim, v, t, state, self.inner)
 
-    def split(self, domain):
+    def split(self, domain: Any):
         K = Gradient(domain.shape, self.boundary, domain.dtype)
         penalty = L21(self.tv, axis=0) if self.isotropic else L1(self.tv)
         return stack([Identity(domain), K]), Separable((L1(self.l1), penalty))

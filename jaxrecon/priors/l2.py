@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..operator import LinearOperator
+from ..operator import LinearOperator, real_dtype
 from ..operator.inverse import solve_positive
-from ..value import value
+from ..value import is_complex, value
 from ._arithmetic import absolute_squared, check_weights
 from .base import Prior, scalar_like
 
@@ -43,7 +43,7 @@ class L2(Prior):
     def __call__(self, x):
         y = x if self.operator is None else self.operator(x)
         terms = [jnp.sum(scalar_like(self.lam, v) * absolute_squared(v)) for v in jax.tree.leaves(y)]
-        return sum(terms[1:], terms[0]) / 2
+        return (sum(terms[1:], terms[0]) / 2).astype(real_dtype(x))
 
     def prox(self, v, t=1.0):
         return self._solve(v, t, None)
@@ -66,7 +66,9 @@ class L2(Prior):
         weight = scalar_like(t, v) * scalar_like(self.lam, v)
         spectrum = self.operator.gram.spectrum
         if spectrum is None or weight.ndim:
-            return solve_positive(Regulariser(self.operator, weight), v, x0)
+            u = solve_positive(Regulariser(self.operator, weight), v, x0)
+            # An operator in double precision must not lift a single-precision image.
+            return u.astype(jnp.promote_types(real_dtype(v), jnp.complex64) if is_complex(u) else real_dtype(v))
         u = jnp.fft.ifftn(jnp.fft.fftn(v) / (1 + weight * spectrum.astype(weight.dtype)))
         return u if jnp.iscomplexobj(v) else u.real
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..operator import real_dtype
 from ..value import static, value
@@ -24,8 +25,8 @@ class Nuclear(Prior):
         ValueError: negative lam, or fewer than two axes.
 
     Example:
-        >>> prior = jr.Nuclear(1.0)
-        >>> float(prior(jnp.diag(jnp.array([3.0, 1.0])))), prior.prox(jnp.diag(jnp.array([3.0, 1.0])), 2.0).round(6).tolist()
+        >>> prior, x = jr.Nuclear(1.0), jnp.diag(jnp.array([3.0, 1.0]))
+        >>> float(prior(x)), prior.prox(x, 2.0).round(6).tolist()
         (4.0, [[1.0, 0.0], [0.0, 0.0]])
 
     Source: Cai, Candes and Shen 2010.
@@ -45,9 +46,14 @@ class Nuclear(Prior):
         return threshold_singular_values(v, scalar_like(t, v) * scalar_like(self.lam, v))
 
 
+def _check_matrix(x):
+    if jnp.ndim(x) < 2:
+        raise ValueError(f"Nuclear takes a matrix in the last two axes, got shape {jnp.shape(x)}")
+
+
 @value
 class LocallyLowRank(Prior):
-    """lam times the sum of the nuclear norms of an image series' blocks, each as a matrix (frames, pixels of the block).
+    """lam times the sum of the nuclear norms of an image series' blocks, each a matrix (frames, pixels of the block).
 
     Args:
         lam: weight >= 0.
@@ -76,7 +82,7 @@ class LocallyLowRank(Prior):
         check_weights(self, lam=self.lam)
         for name in ("block", "offset"):
             given = getattr(self, name)
-            object.__setattr__(self, name, int(given) if jnp.ndim(given) == 0 else tuple(map(int, given)))
+            object.__setattr__(self, name, tuple(map(int, given)) if np.ndim(given) else int(given))
         if any(b < 1 for b in ([self.block] if isinstance(self.block, int) else self.block)):
             raise ValueError(f"LocallyLowRank: block must be at least 1 pixel, got {self.block}")
 
@@ -90,13 +96,13 @@ class LocallyLowRank(Prior):
     def _matrices(self, x):
         """The matrices (blocks, frames, pixels) and the function that puts them back together."""
         if x.ndim < 2 or not -x.ndim <= self.axis < x.ndim:
-            raise ValueError(f"LocallyLowRank takes frames along axis {self.axis} and at least one image axis, got shape "
-                             f"{x.shape}")
+            raise ValueError(f"LocallyLowRank takes frames along axis {self.axis} and at least one image axis, got "
+                             f"shape {x.shape}")
         d = x.ndim - 1
         block, offset = ((v,) * d if isinstance(v, int) else v for v in (self.block, self.offset))
         if len(block) != d or len(offset) != d:
-            raise ValueError(f"LocallyLowRank: block {self.block} and offset {self.offset} do not fit the {d} image axes "
-                             f"of shape {x.shape}")
+            raise ValueError(f"LocallyLowRank: block {self.block} and offset {self.offset} do not fit the {d} image "
+                             f"axes of shape {x.shape}")
         frames = jnp.moveaxis(x, self.axis, 0)
         # A zero column changes no singular value: padding the edge to whole blocks cuts the blocks there.
         pads = [(-o % b, -(n + -o % b) % b) for n, b, o in zip(frames.shape[1:], block, offset, strict=True)]
@@ -107,7 +113,8 @@ class LocallyLowRank(Prior):
         split = jnp.transpose(padded.reshape(grid), order)
 
         def restore(m):
-            back = jnp.transpose(m.reshape(split.shape), [order.index(a) for a in range(2 * d + 1)]).reshape(padded.shape)
+            back = jnp.transpose(m.reshape(split.shape), [order.index(a) for a in range(2 * d + 1)])
+            back = back.reshape(padded.shape)
             inside = tuple(slice(before, before + n) for (before, _), n in zip(pads, frames.shape[1:], strict=True))
             return jnp.moveaxis(back[(slice(None), *inside)], 0, self.axis)
 

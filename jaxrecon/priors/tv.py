@@ -32,11 +32,14 @@ class TV(Prior):
     Raises:
         ValueError: negative lam, or a name that is none of these.
 
-    `prox` runs the fast projected gradient of Beck and Teboulle 2009 to convergence and is differentiated implicitly.
+    `prox` runs the fast projected gradient of Beck and Teboulle 2009 until a step changes the dual by no more than
+    1e-10 of it (1e-6 in float32), at most 10,000 steps, and is differentiated implicitly, through the equation of its
+    limit.
+    Anisotropic and 1-D TV get there; isotropic TV of a 128 x 128 image is within 1e-7 of its limit after 5000 steps.
 
     Example:
-        >>> prior = jr.TV(1.0)
-        >>> float(prior(jnp.array([0.0, 0.0, 1.0, 1.0]))), prior.prox(jnp.array([0.0, 0.0, 1.0, 1.0]), 0.2).round(8).tolist()
+        >>> prior, x = jr.TV(1.0), jnp.array([0.0, 0.0, 1.0, 1.0])
+        >>> float(prior(x)), prior.prox(x, 0.2).round(8).tolist()
         (1.0, [0.1, 0.1, 0.9, 0.9])
 
     Source: Rudin, Osher and Fatemi 1992.
@@ -82,7 +85,7 @@ class TV(Prior):
         u, q = jax.vmap(one)(_to_parts(v), state)
         return _from_parts(u), q
 
-    def split(self, domain):
+    def split(self, domain: Any):
         K, penalty = self._real_split(domain)
         return K, PartsApart(penalty) if self.complex == "separate" else penalty
 

@@ -12,6 +12,6 @@ from .primal_dual import PDHG, CondatVu
 from .proximal_gradient import FISTA, ISTA, POGM
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SVD", "Alternating", "CondatVu", "Kaczmarz", "Landweber", "Solution",
-    "Solver", "solve", "svd", "tikhonov", "unroll",
+    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SVD", "Alternating", "CondatVu", "Kaczmarz", "Landweber",
+    "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
 ]

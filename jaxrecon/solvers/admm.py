@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..operator import Stacked, stack
 from ..operators import Identity
 from ..priors.base import scalar_like
-from ..value import norm, static, value
+from ..value import is_concrete, norm, static, value
 from .base import Solver, as_priors, check_positive
 from .normal_inverse import NormalInverse, normal_inverse
 
@@ -35,14 +36,15 @@ class _Aux(NamedTuple):
 class ADMM(Solver):
     """min 1/2 |A x - b|^2 + sum_i g_i(K_i x), by splitting z_i = K_i x (Boyd et al. 2011).
 
-    x solves (A^H A + rho sum_i K_i^H K_i) x = A^H b + rho sum_i K_i^H (z_i - u_i) exactly: Cholesky for a Matrix, FFT where
-    both sides are diagonal under it, else CG run to rounding. z_i = prox_{g_i / rho}(K_i x + u_i); u_i += K_i x - z_i.
+    x solves (A^H A + rho sum_i K_i^H K_i) x = A^H b + rho sum_i K_i^H (z_i - u_i) exactly: Cholesky for a Matrix, FFT
+    where both sides are diagonal under it, else CG run to rounding.
+    z_i = prox_{g_i / rho}(K_i x + u_i); u_i += K_i x - z_i.
 
     Args:
         prior: one prior or a list of them, each with its own transform.
         rho: penalty weight > 0; changes the speed, not the solution.
-        balance: residual balancing: rho is doubled or halved where the relative primal and dual residuals differ by more than
-            5, in the first 50 iterations (Wohlberg 2017). One factorisation serves every rho.
+        balance: residual balancing: rho is doubled or halved where the relative primal and dual residuals differ by
+            more than 5, in the first 50 iterations (Wohlberg 2017). One factorisation serves every rho.
         relaxation: over-relaxation in [1, 2); 1.8 is usual.
 
     Example:
@@ -61,6 +63,8 @@ class ADMM(Solver):
         object.__setattr__(self, "prior", as_priors(self, self.prior))
         check_positive(self, "rho", self.rho)
         check_positive(self, "relaxation", self.relaxation)
+        if is_concrete(self.relaxation) and bool(np.any(np.asarray(self.relaxation) >= 2)):
+            raise ValueError(f"ADMM needs relaxation < 2 to converge, got {self.relaxation}")
 
     def penalty(self, x):
         return sum(p(x) for p in self.prior)
@@ -84,19 +88,22 @@ class ADMM(Solver):
         return state.image
 
     def step(self, problem, state, aux):
-        K, rho = aux.transforms, state.rho
-        target = jax.tree.map(jnp.subtract, state.z, state.u)
+        # Unrolled, each iteration may have a rho of its own; scaled duals change with it.
+        rho = state.rho if self.balance else scalar_like(self.rho, state.x)
+        u = state.u if self.balance else jax.tree.map(lambda v: v * (state.rho / rho), state.u)
+        K = aux.transforms
+        target = jax.tree.map(jnp.subtract, state.z, u)
         x = aux.inverse.solve(rho, problem.rhs + rho * K.apply_adjoint(target), state.x)
         Kx = K.apply(x)
         relaxation = scalar_like(self.relaxation, x)
         mixed = jax.tree.map(lambda new, old: relaxation * new + (1 - relaxation) * old, Kx, state.z)
         z, image = [], x
-        for (transform, penalty), v, u in zip(self._split(x), mixed, state.u, strict=True):
-            z.append(penalty.prox(jax.tree.map(jnp.add, v, u), 1 / rho))
+        for (transform, penalty), v, dual in zip(self._split(x), mixed, u, strict=True):
+            z.append(penalty.prox(jax.tree.map(jnp.add, v, dual), 1 / rho))
             if transform is None and image is x:
                 image = z[-1]
         z = tuple(z)
-        u = jax.tree.map(lambda u, v, z: u + v - z, state.u, mixed, z)
+        u = jax.tree.map(lambda u, v, z: u + v - z, u, mixed, z)
         if self.balance:
             rho, u = self._balanced(K, state, Kx, z, u)
         return ADMMState(x, z, u, rho, state.k + 1, image)

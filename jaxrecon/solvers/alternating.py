@@ -18,7 +18,7 @@ class Alternating(Solver):
 
     Args:
         dc: a data-consistency step: GradientStep, ProximalStep, KaczmarzSweep, SampleReplacement.
-        enhance: a prior, or anything with `prox(v, t)`.
+        enhance: a prior; any denoiser is one as a subclass of `jr.Prior` with `prox(v, t)`.
 
     Example:
         >>> ista = jr.Alternating(jr.GradientStep(), jr.L1(0.1))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..fidelity import Problem
 from ..priors.base import Prior, scalar_like
@@ -15,8 +16,8 @@ from ..value import is_concrete, safe_divide
 class Solver:
     """A method that minimises 1/2 |A x - b|^2 + sum_i prior_i(x), as a value.
 
-    A subclass gives three pure functions: `setup(problem) -> aux`, what does not change over iterations (it may depend on
-    the solver's own leaves); `init(problem, x0, aux) -> state`, a NamedTuple with a field x; and
+    A subclass gives three pure functions: `setup(problem) -> aux`, what does not change over iterations (it may depend
+    on the solver's own leaves); `init(problem, x0, aux) -> state`, a NamedTuple with a field x; and
     `step(problem, state, aux) -> state`.
     """
 
@@ -50,14 +51,15 @@ def step_or_found(step_size: Any, problem: Problem) -> jax.Array:
 
 def check_positive(owner: Any, name: str, value: Any) -> None:
     """A parameter that, where it is given and known now, must be > 0."""
-    if value is not None and is_concrete(value) and bool(jnp.any(jnp.asarray(value) <= 0)):
+    if value is not None and is_concrete(value) and bool(np.any(np.asarray(value) <= 0)):
         raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
 
 
 def check_prior(owner: Any, prior: Any) -> None:
-    """Anything with value and prox is a prior; a number is a common slip."""
-    if not (hasattr(prior, "prox") or (isinstance(prior, object) and type(prior) is object)):
-        raise TypeError(f"{type(owner).__name__} takes a prior such as jr.L1(0.1), got {prior!r}")
+    """A number in place of a prior is a common slip."""
+    if not isinstance(prior, Prior):
+        raise TypeError(f"{type(owner).__name__} takes a prior such as jr.L1(0.1) (a subclass of jr.Prior), "
+                        f"got {prior!r}")
 
 
 def as_priors(owner: Any, prior: Any) -> tuple[Prior, ...]:

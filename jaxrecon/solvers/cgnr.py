@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from ..consistency.cg import CGState, cg_start, cg_step
 from ..priors.base import scalar_like
@@ -27,7 +28,7 @@ class CGNR(Solver):
     lam: Any = 0.0
 
     def check(self):
-        if is_concrete(self.lam) and bool(jnp.any(jnp.asarray(self.lam) < 0)):
+        if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) < 0)):
             raise ValueError(f"CGNR needs lam >= 0, got {self.lam}")
 
     def penalty(self, x):

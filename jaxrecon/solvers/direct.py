@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, dense
 from ..priors.base import scalar_like
-from ..value import is_concrete, safe_divide, static, value
+from ..value import is_complex, is_concrete, safe_divide, static, value
 
 METHODS = ("svd", "cholesky")
 
@@ -38,8 +39,8 @@ class SVD:
     shape: tuple[int, ...] = static()
 
     def filter_factors(self, lam: Any) -> jax.Array:
-        """s^2 / (s^2 + lam), what Tikhonov lets through of each singular component."""
-        energy = self.s**2
+        """s^2 / (s^2 + lam), what Tikhonov lets through of each singular component; 0 where s is 0 to rounding."""
+        energy = jnp.where(self._kept(), self.s, 0) ** 2
         return safe_divide(energy, energy + scalar_like(lam, self.s))
 
     def picard(self, b: Any) -> Picard:
@@ -63,13 +64,19 @@ class SVD:
 
         rcond None: eps * max(measurements, unknowns), as in numpy.linalg.lstsq.
         """
+        return self._synthesis(jnp.where(self._kept(rcond), safe_divide(self._coefficients(b), self.s), 0))
+
+    def _kept(self, rcond=None):
         if rcond is None:
             rcond = float(jnp.finfo(self.s.dtype).eps) * max(self.u.shape[0], self.vh.shape[1])
-        keep = self.s > rcond * self.s[0]
-        return self._synthesis(jnp.where(keep, safe_divide(self._coefficients(b), self.s), 0))
+        return self.s > rcond * self.s[0]
 
     def _coefficients(self, b):
-        b = jnp.concatenate([v.ravel() for v in jax.tree.leaves(b)])
+        b = jnp.concatenate([v.ravel() for v in map(jnp.asarray, jax.tree.leaves(b))])
+        if self.u.shape[0] == 2 * b.size and is_complex(b) and not is_complex(self.u):
+            b = jnp.concatenate([b.real, b.imag])
+        if b.size != self.u.shape[0]:
+            raise ValueError(f"b has {b.size} measurements, but the matrix has {self.u.shape[0]} rows")
         return jnp.matmul(jnp.conj(self.u.T), b, precision="highest")
 
     def _synthesis(self, c):
@@ -84,8 +91,13 @@ def svd(A: LinearOperator) -> SVD:
         >>> F.s.tolist(), F.pseudo_inverse(jnp.array([2.0, 3.0])).tolist()
         ([2.0, 1.0], [1.0, 3.0])
     """
-    u, s, vh = jnp.linalg.svd(dense(A), full_matrices=False)
+    u, s, vh = jnp.linalg.svd(_real_rows(A, dense(A)), full_matrices=False)
     return SVD(u, s, vh, A.domain.shape)
+
+
+def _real_rows(A, a):
+    """[Re; Im] of what is complex where the unknown is real, so that the solution is."""
+    return jnp.concatenate([a.real, a.imag]) if A.real_domain and is_complex(a) else a
 
 
 def tikhonov(A: LinearOperator, b: Any, lam: Any, method: str = "svd") -> jax.Array:
@@ -94,8 +106,8 @@ def tikhonov(A: LinearOperator, b: Any, lam: Any, method: str = "svd") -> jax.Ar
     Args:
         A: any operator whose matrix fits in memory.
         b: measurements.
-        lam: scalar >= 0. For many, `jax.vmap(lambda lam: jr.tikhonov(A, b, lam))(lams)` makes one SVD. With lam = 0 the SVD gives
-            the solution of least norm.
+        lam: scalar >= 0. For many, `jax.vmap(lambda lam: jr.tikhonov(A, b, lam))(lams)` makes one SVD. With lam = 0 the
+            SVD gives the solution of least norm.
         method: "svd", or "cholesky" of the smaller of A^H A and A A^H, many times cheaper for a single lam.
 
     Returns:
@@ -112,7 +124,7 @@ def tikhonov(A: LinearOperator, b: Any, lam: Any, method: str = "svd") -> jax.Ar
         raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
     if jnp.ndim(lam):
         raise ValueError(f"tikhonov takes one lam, got shape {jnp.shape(lam)}; use jax.vmap over lam")
-    if is_concrete(lam) and bool(lam < 0):
+    if is_concrete(lam) and bool(np.asarray(lam) < 0):
         raise ValueError(f"tikhonov needs lam >= 0, got {lam}")
     return _tikhonov(A, b, lam, method)
 
@@ -120,8 +132,8 @@ def tikhonov(A: LinearOperator, b: Any, lam: Any, method: str = "svd") -> jax.Ar
 @functools.partial(jax.jit, static_argnames="method")
 def _tikhonov(A, b, lam, method):
     b, domain = cast_measurements(A, b)
-    a = dense(A)
-    b = jnp.concatenate([v.ravel() for v in jax.tree.leaves(b)]).astype(jnp.promote_types(a.dtype, domain.dtype))
+    a, b = _real_rows(A, dense(A)), jnp.concatenate([v.ravel() for v in jax.tree.leaves(b)])
+    b = _real_rows(A, b).astype(jnp.promote_types(a.dtype, domain.dtype))
     a, lam = a.astype(b.dtype), scalar_like(lam, b)
     x = (_by_svd if method == "svd" else _by_cholesky)(a, b, lam)
     return x.reshape(domain.shape)
@@ -143,13 +155,19 @@ def _by_svd(a, b, lam):
 
 @_by_svd.defjvp
 def _by_svd_jvp(primals, tangents):
-    # Of x itself, (A^H A + lam) x = A^H b, not of the factors, whose derivatives are infinite where singular values meet.
+    # Of x itself, (A^H A + lam) x = A^H b, not of the factors, whose derivatives are infinite where singular values
+    # meet.
     (a, b, lam), (a_dot, b_dot, lam_dot) = primals, tangents
     u, s, vh = jnp.linalg.svd(a, full_matrices=False)
-    x = SVD(u, s, vh, a.shape[1:]).tikhonov(b, lam)
+    factors = SVD(u, s, vh, a.shape[1:])
+    x, kept = factors.tikhonov(b, lam), factors._kept()
+    inverse = jnp.where(kept, safe_divide(1, jnp.where(kept, s, 1) ** 2 + lam), 0)
+    v, coefficients = jnp.conj(vh.T), jnp.conj(u.T) @ b
     g = jnp.conj(a_dot.T) @ (b - a @ x) + jnp.conj(a.T) @ (b_dot - a_dot @ x) - lam_dot * x
-    v, c = jnp.conj(vh.T), vh @ g
-    x_dot = v @ safe_divide(c, s**2 + lam)
-    if a.shape[0] < a.shape[1]:
-        x_dot = x_dot + safe_divide(g - v @ c, lam)
-    return x, x_dot
+    x_dot = v @ (inverse * (vh @ g))
+    # Outside the span of the kept v: A_dot^H (b - A x) / lam, with (b - A x) / lam in its form that has a limit at lam
+    # = 0 (Golub and Pereyra 1973). What b has outside the span of the kept u counts for lam > 0 only.
+    outside = b - u @ jnp.where(kept, coefficients, 0)
+    h = jnp.conj(a_dot.T) @ (u @ (inverse * coefficients)) + safe_divide(jnp.conj(a_dot.T) @ outside, lam)
+    h = h - v @ jnp.where(kept, vh @ h, 0)
+    return x, x_dot + jnp.where(jnp.sum(kept) < a.shape[1], h, 0)

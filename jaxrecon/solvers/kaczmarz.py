@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..consistency.kaczmarz import check_rows, sweep_setup
 from ..priors.base import scalar_like
@@ -54,11 +55,11 @@ class Kaczmarz(Solver):
         if self.prior is None:
             return
         check_prior(self, self.prior)
-        unregularised = is_concrete(self.lam) and not bool(jnp.any(jnp.asarray(self.lam) != 0))
+        unregularised = is_concrete(self.lam) and not bool(np.any(np.asarray(self.lam) != 0))
         if not unregularised and not getattr(self.prior, "projection", False):
             raise ValueError(f"Kaczmarz with lam > 0 takes a projection as prior (NonNegative, Box, RealValued), got "
-                             f"{type(self.prior).__name__}: its prox after each sweep drains x to 0; use jr.ADMM or jr.FISTA, "
-                             "which minimise, or lam=0")
+                             f"{type(self.prior).__name__}: its prox after each sweep drains x to 0; use jr.ADMM or "
+                             "jr.FISTA, which minimise, or lam=0")
 
     def penalty(self, x):
         energy = jnp.sum(scalar_like(self.lam, x) * (jnp.conj(x) * x).real) / 2

@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jax.tree_util import Partial
 
 from ..fidelity import LeastSquares, Problem, cast_measurements
 from ..operator import LinearOperator, matched_pair, real_dtype
-from ..value import describe, is_complex, norm, value
+from ..value import describe, is_complex, norm, safe_divide, value
 from .base import Solver
 
 
@@ -24,8 +25,8 @@ class Solution:
 
     Attributes:
         x: the image.
-        history: what was recorded after each iteration: None, an array (record: a name or a Partial), or a dict of arrays
-            by name. After an early stop the remaining entries are NaN (0 for integers).
+        history: what was recorded after each iteration: None, an array (record: a name or a Partial), or a dict of
+            arrays by name. After an early stop the remaining entries are NaN (0 for integers).
         iterations: number of iterations made.
         ok: False where x is not finite, or a tolerance was given and not reached.
     """
@@ -40,16 +41,16 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
           tolerance: Any = None, data: Any = None, progress: Callable[[int], None] | None = None) -> Solution:
     """x = argmin_x 1/2 |A x - b|^2 + sum_i prior_i(x), by `iterations` steps of `solver`.
 
-    One compiled program serves every A, b, lam and x0 of the same shapes. vmap it over images, masks or lam; differentiate
-    it with respect to any of them.
+    One compiled program serves every A, b, lam and x0 of the same shapes. vmap it over images, masks or lam;
+    differentiate it with respect to any of them.
 
     Args:
         A: the operator. b: its measurements, cast to the precision of A.
         solver: a value such as `jr.FISTA(jr.TV(1e-3))`.
         iterations: number of steps, at most that many where a tolerance is given.
         x0: the start; None is zero.
-        record: what to keep of every iteration: "objective", "fidelity" (1/2 |A x - b|^2), "residual" (|A x - b|), "change"
-            (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with f(A, b, x) -> array.
+        record: what to keep of every iteration: "objective", "fidelity" (1/2 |A x - b|^2), "residual" (|A x - b|),
+            "change" (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with f(A, b, x) -> array.
         tolerance: stop when |x_k - x_{k-1}| <= tolerance |x_k|. The loop is then a while loop: forward mode only.
         data: the data term, by default `jr.LeastSquares()`.
         progress: called with the number of finished iterations, from inside the compiled loop.
@@ -66,13 +67,14 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         [1.0, 3.0]
     """
     if not isinstance(A, LinearOperator):
-        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, a function in jr.linear")
+        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
+                        "a function in jr.linear")
     if not isinstance(solver, Solver):
         raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
     if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 0:
         raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
     names, record = _checked_record(record)
-    if tolerance is not None and not is_traced(tolerance) and not tolerance > 0:
+    if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
     return _solve(A, b, solver, x0, record, tolerance, LeastSquares() if data is None else data,
                   iterations=int(iterations), names=names, progress=progress)
@@ -87,7 +89,7 @@ def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, prog
     problem, x0, solver = _bind(A, b, solver, x0, data)
     aux = solver.setup(problem)
     state = solver.init(problem, x0, aux)
-    observe = functools.partial(_observe, problem, solver, names, record)
+    observe = functools.partial(_observe, A, b, problem, solver, names, record)
 
     def advance(state, k):
         new = solver.step(problem, state, aux)
@@ -104,8 +106,11 @@ def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, prog
 
 def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
     shapes = jax.eval_shape(lambda s: advance(s, 0)[1], state)
-    history = jax.tree.map(lambda s: jnp.full((iterations, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0,
-                                              s.dtype), shapes)
+
+    def unseen(s):
+        return jnp.full((iterations, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0, s.dtype)
+
+    history = jax.tree.map(unseen, shapes)
 
     def unfinished(carry):
         _, _, k, change, size = carry
@@ -130,14 +135,14 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
 def _forward_only(x):
     """x, whose transpose says why there is none."""
     def no_adjoint(_, y):
-        raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave tolerance out "
-                         "and give iterations, or use jax.jvp / jax.jacfwd")
+        raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave "
+                         "tolerance out and give iterations, or use jax.jvp / jax.jacfwd")
     return matched_pair(lambda _, v: v, no_adjoint, (), x)
 
 
 def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any = None, data: Any = None,
            checkpoint: bool = False) -> jax.Array:
-    """x after one step of each of `iterations` solvers, stacked in one value: an unrolled network where they are trained.
+    """x after one step of each of `iterations` solvers, stacked in one value: an unrolled network if trained.
 
     Args:
         A, b, x0, data: as for `solve`.
@@ -154,8 +159,8 @@ def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any 
     """
     for leaf in jax.tree.leaves(solvers):
         if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
-            raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, got "
-                             f"{describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers)")
+            raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, "
+                             f"got {describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers)")
     return _unroll(A, b, solvers, x0, LeastSquares() if data is None else data, iterations=iterations,
                    checkpoint=checkpoint)
 
@@ -194,7 +199,8 @@ def _bind(A, b, solver, x0, data) -> tuple[Problem, jax.Array, Any]:
     def cast(leaf):
         leaf = jnp.asarray(leaf)
         # Python numbers (weakly typed, integers among them) and leaves finer than A; keys and indices stay.
-        if (jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).bits > jnp.finfo(real).bits) or _is_weak(leaf):
+        finer = jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).bits > jnp.finfo(real).bits
+        if finer or _is_weak(leaf):
             return leaf.astype(jnp.promote_types(real, jnp.complex64) if is_complex(leaf) else real)
         return leaf
 
@@ -216,24 +222,29 @@ def _checked_record(record):
         return None, record
     names = (record,) if isinstance(record, str) else record
     if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
-        raise TypeError(f"record is a name, a tuple of names or jr.Partial(f), got {record!r}; a bare function would compile "
-                        "again at every call")
+        raise TypeError(f"record is a name, a tuple of names or jr.Partial(f), got {record!r}; a bare function would "
+                        "compile again at every call")
     unknown = [n for n in names if n not in RECORDS]
     if unknown:
         raise ValueError(f"record knows {', '.join(RECORDS)}; got {', '.join(unknown)}")
     return record if isinstance(record, str) else tuple(names), None
 
 
-def _observe(problem, solver, names, record, old, x):
+def _observe(A, b, problem, solver, names, record, old, x):
     if record is not None:
-        return record(problem.A, problem.b, x)
+        return record(A, b, x)
     makers = {
         "objective": lambda: problem(x) + solver.penalty(x),
         "fidelity": lambda: problem(x),
-        "residual": lambda: jnp.sqrt(2 * problem(x)),
-        "change": lambda: norm(x - old) / norm(x),
+        "residual": lambda: norm(problem.residual(x)),
+        "change": lambda: _relative(norm(x - old), norm(x)),
         "x": lambda: x,
     }
     if names is None:
         return None
     return makers[names]() if isinstance(names, str) else {n: makers[n]() for n in names}
+
+
+def _relative(change, size):
+    # 0 where nothing moves, also at 0; infinite where x has become 0.
+    return jnp.where((size == 0) & (change > 0), jnp.inf, safe_divide(change, size))

@@ -12,9 +12,11 @@ from jax.scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from ..fidelity import Problem
 from ..operator import LinearOperator, Stacked, dense
+from ..operator.algebra import Sandwich
+from ..operator.base import Gram
 from ..operator.inverse import implicit_solve
-from ..operators import Matrix
-from ..value import is_complex, value
+from ..operators import Diagonal, Matrix
+from ..value import is_complex, safe_divide, value
 
 LARGEST_DENSE = 4096
 
@@ -34,7 +36,8 @@ class FourierInverse(NormalInverse):
     penalty: jax.Array
 
     def solve(self, rho, rhs, start):
-        x = jnp.fft.ifftn(jnp.fft.fftn(rhs) / (self.data + rho * self.penalty))
+        # A frequency that neither side sees (no sample at DC, and TV) is left at 0.
+        x = jnp.fft.ifftn(safe_divide(jnp.fft.fftn(rhs), self.data + rho * self.penalty))
         return x if is_complex(rhs) else x.real
 
 
@@ -88,8 +91,7 @@ def normal_inverse(problem: Problem, transforms: Stacked, rho: Any) -> NormalInv
     if data_spectrum is not None and penalty_spectrum is not None:
         return FourierInverse(data_spectrum, penalty_spectrum)
     if isinstance(problem.A, Matrix) and math.prod(shape) <= LARGEST_DENSE:
-        a = problem.A.a
-        G = jnp.matmul(jnp.conj(a.T), a, precision="highest").astype(problem.rhs.dtype)
+        G = _normal_matrix(data).astype(problem.rhs.dtype)
         M = dense(penalty).astype(problem.rhs.dtype)
         if rho is not None:
             return CholeskyInverse(cho_factor(G + rho * M, lower=True)[0])
@@ -99,3 +101,12 @@ def normal_inverse(problem: Problem, transforms: Stacked, rho: Any) -> NormalInv
         eigenvalues, Q = jnp.linalg.eigh((C + jnp.conj(C.T)) / 2)
         return PencilInverse(G, M, solve_triangular(L, Q, lower=True, trans="C"), jnp.clip(eigenvalues, 0, 1))
     return CGInverse(data, penalty)
+
+
+def _normal_matrix(gram):
+    """a^H a or a^H W a in one product, where the matrix is at hand."""
+    if isinstance(gram, Gram) and (a := gram.operator.matrix) is not None:
+        return jnp.matmul(jnp.conj(a.T), a, precision="highest")
+    if isinstance(gram, Sandwich) and isinstance(gram.middle, Diagonal) and (a := gram.inner.matrix) is not None:
+        return jnp.matmul(jnp.conj(a.T), gram.middle.d[:, None] * a, precision="highest")
+    return dense(gram)

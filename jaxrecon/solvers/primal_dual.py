@@ -151,8 +151,10 @@ class CondatVu(_PrimalDual):
         if self.tau is not None:
             return _Steps(scalar_like(self.tau, problem.rhs), scalar_like(self.sigma, problem.rhs), transforms)
         energy = problem.curvature()
-        sigma = jnp.ones_like(energy) if transforms is None else safe_divide(energy / 2, largest_eigenvalue(transforms.gram))
-        return _Steps(safe_divide(0.99, energy), sigma, transforms)
+        one = jnp.ones_like(energy)
+        sigma = one if transforms is None else safe_divide(energy / 2, largest_eigenvalue(transforms.gram))
+        # A = 0 or K = 0 asks nothing of sigma, but that it is not 0.
+        return _Steps(safe_divide(0.99, energy), jnp.where(sigma > 0, sigma, one), transforms)
 
     def init(self, problem, x0, aux):
         duals = () if aux.transforms is None else jax.tree.map(jnp.zeros_like, aux.transforms.apply(x0))

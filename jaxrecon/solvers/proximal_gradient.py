@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..value import inner, static, value
+from ..value import inner, safe_divide, static, value
 from .base import ProximalState, Solver, check_positive, check_prior, step_or_found
 
 
@@ -35,7 +35,8 @@ class ISTA(_ProximalGradient):
         step_size: t < 2/|A|^2. None: 1/|A|^2 by power iteration.
 
     Example:
-        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05]), jr.ISTA(jr.L1(0.1)), iterations=5).x.round(6).tolist()
+        >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05])
+        >>> jr.solve(A, b, jr.ISTA(jr.L1(0.1)), iterations=5).x.round(6).tolist()
         [0.9, 0.0]
     """
 
@@ -67,7 +68,8 @@ class FISTA(_ProximalGradient):
             convergence near the solution.
 
     Example:
-        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05]), jr.FISTA(jr.L1(0.1)), iterations=5).x.round(6).tolist()
+        >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05])
+        >>> jr.solve(A, b, jr.FISTA(jr.L1(0.1)), iterations=5).x.round(6).tolist()
         [0.9, 0.0]
     """
 
@@ -99,17 +101,18 @@ class POGMState(NamedTuple):
 
 @value
 class POGM(_ProximalGradient):
-    """The proximal optimised gradient method, with half of FISTA's worst-case bound (Taylor, Hendrickx and Glineur 2017,
-    in the form of Kim and Fessler 2018, without their last-step factor, since a solve may go on).
+    """The proximal optimised gradient method, with half of FISTA's worst-case bound (Taylor, Hendrickx and Glineur
+    2017, in the form of Kim and Fessler 2018, without their last-step factor, since a solve may go on).
 
     Args:
         prior: one prior.
         step_size: t <= 1/|A|^2. None: 1/|A|^2 by power iteration.
-        restart: drop the momentum where it points uphill (Kim and Fessler 2018). Without it POGM oscillates long on strongly
-            convex problems.
+        restart: drop the momentum where it points uphill (Kim and Fessler 2018). Without it POGM oscillates long on
+            strongly convex problems.
 
     Example:
-        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05]), jr.POGM(jr.L1(0.1)), iterations=20).x.round(4).tolist()
+        >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05])
+        >>> jr.solve(A, b, jr.POGM(jr.L1(0.1)), iterations=20).x.round(4).tolist()
         [0.9, 0.0]
     """
 
@@ -126,10 +129,10 @@ class POGM(_ProximalGradient):
         gamma = aux * (2 * state.theta + theta - 1) / theta
         w = x - aux * problem.gradient(x)
         z = (w + (state.theta - 1) / theta * (w - state.w) + state.theta / theta * (w - x)
-             + aux * (state.theta - 1) / (state.gamma * theta) * (state.z - x))
+             + safe_divide(aux * (state.theta - 1), state.gamma * theta) * (state.z - x))
         new, prior = self.prior.warm_prox(z, gamma, state.prior)
         if self.restart:
             # The composite gradient mapping at the new point against the direction of travel.
-            uphill = inner(w - x - (z - new) * (aux / gamma), w - state.w).real < 0
+            uphill = inner(w - x - (z - new) * safe_divide(aux, gamma), w - state.w).real < 0
             theta = jnp.where(uphill, 1, theta)
         return POGMState(new, w, z, theta, gamma, prior)

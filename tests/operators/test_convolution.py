@@ -29,8 +29,7 @@ def noise(rng, shape, dtype):
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("shape, kernel_shape", [
-    ((7,), (3,)), ((8,), (4,)), ((9, 12), (3, 5)), ((12, 7), (2, 4)), ((6, 5), (1, 5)), ((5, 6, 7), (3, 2, 3)),
-    ((9, 8), (9, 8)),
+    ((8,), (4,)), ((9, 12), (3, 5)), ((12, 7), (2, 4)), ((4, 5, 6), (3, 2, 3)), ((7, 4), (7, 4)),
 ])
 def test_equals_scipy(rng, method, boundary, shape, kernel_shape):
     x, k = rng.standard_normal(shape), rng.standard_normal(kernel_shape)
@@ -59,29 +58,26 @@ def by_definition(k, x, boundary, centre):
 
 @pytest.mark.parametrize("origin", ["centre", "corner"])
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("taps", [1, 2, 5, 6, 13, 31])
+@pytest.mark.parametrize("taps", [4, 13])
 def test_equals_its_definition_with_kernels_larger_than_the_image_too(rng, method, boundary, origin, taps):
-    x, k = rng.standard_normal(6), noise(rng, taps, "complex128")
+    k = noise(rng, taps, "complex128")
     A = Convolution(k, 6, boundary, origin)
-    wanted = by_definition(k, x, boundary, taps // 2 if origin == "centre" else 0)
-    np.testing.assert_allclose(A(x), wanted, atol=1e-12)
-    np.testing.assert_allclose(A.prepared(x), wanted, atol=1e-12)
-    a = np.asarray(dense(A))
-    np.testing.assert_allclose(dense(A.H), a.conj().T, atol=1e-12)
-    np.testing.assert_allclose(dense(A.prepared.H), a.conj().T, atol=1e-12)
+    centre = taps // 2 if origin == "centre" else 0
+    wanted = np.stack([by_definition(k, e, boundary, centre) for e in np.eye(6)], 1)
+    np.testing.assert_allclose(dense(A), wanted, atol=1e-12)
+    np.testing.assert_allclose(dense(A.H), wanted.conj().T, atol=1e-12)
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("dtype, shape, kernel_shape, origin", [
-    ("float64", (9, 6), (3, 4), "centre"), ("complex128", (6, 7), (4, 3), "corner"),
-    ("float32", (8, 5), (3, 3), "corner"), ("complex64", (5,), (7,), "centre"), ("float64", (4, 3, 5), (2, 3, 2), "centre"),
-])
+@pytest.mark.parametrize("method, boundary, dtype, shape, kernel_shape, origin", [
+    ("direct", "symmetric", "float64", (7, 4), (2, 3), "centre"),
+    ("fft", "symmetric", "complex64", (5,), (4,), "corner"),
+    ("fft", "zero", "float32", (8, 5), (3, 3), "corner"),
+    ("fft", "circular", "complex128", (6, 7), (4, 3), "corner"),
+], indirect=["method"])
 def test_is_an_operator(rng, method, boundary, dtype, shape, kernel_shape, origin):
     A = Convolution(noise(rng, kernel_shape, dtype), shape, boundary, origin)
     assert A.domain.dtype == dtype
     check_operator(A, jax.random.key(0))
-    if method == "fft" and boundary != "zero":
-        check_operator(A.prepared, jax.random.key(1))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
@@ -115,11 +111,9 @@ def test_gradient_reaches_the_kernel(rng, method, boundary):
 
     k = rng.standard_normal((3, 4))
     grad = jax.jit(jax.grad(loss))(jnp.asarray(k))
-    eps = 1e-6
-    for tap in np.ndindex(k.shape):
-        step = np.zeros_like(k)
-        step[tap] = eps
-        np.testing.assert_allclose(grad[tap], (loss(k + step) - loss(k - step)) / (2 * eps), rtol=1e-6, atol=1e-6)
+    steps = 1e-6 * np.eye(12).reshape(12, 3, 4)
+    values = jax.vmap(loss)
+    np.testing.assert_allclose(grad.ravel(), (values(k + steps) - values(k - steps)) / 2e-6, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)

@@ -54,8 +54,8 @@ def test_even_sizes_need_no_complex_phases():
 
 
 @pytest.mark.parametrize(("shape", "axes", "mask_shape"), [
-    ((6, 5), (-2, -1), None), ((5, 4), (-2, -1), (5, 4)), ((3, 4, 5), (0, 1, 2), (4, 1)), ((3, 4, 5), (1, 2), (3, 1, 5)),
-    ((7,), (-2, -1), (7,))])
+    ((6, 5), (-2, -1), None), ((5, 4), (-2, -1), (5, 4)), ((3, 4, 5), (0, 1, 2), (4, 1)),
+    ((3, 4, 5), (1, 2), (3, 1, 5)), ((7,), (-2, -1), (7,))])
 def test_is_a_sound_operator(rng, shape, axes, mask_shape):
     mask = None if mask_shape is None else rng.standard_normal(mask_shape)
     check_operator(Fourier(shape, mask, axes), KEY)

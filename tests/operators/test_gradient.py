@@ -56,7 +56,7 @@ def test_errors():
         Gradient((2, 2, 2, 2))
     with pytest.raises(ValueError, match="got shape"):
         Gradient(())
-    with pytest.raises(ValueError, match="'symmetric', 'circular'.*got 'zero'"):
+    with pytest.raises(ValueError, match=r"'symmetric', 'circular'.*got 'zero'"):
         Gradient((3,), "zero")
     with pytest.raises(ValueError, match=r"shape \(3,\), got \(2, 3\); for a batch"):
         Gradient((3,))(jnp.ones((2, 3)))

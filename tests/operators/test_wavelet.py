@@ -14,10 +14,6 @@ from jaxrecon.operators.wavelet import Wavelet, filters
 from jaxrecon.testing import check_operator
 
 NAMES = [w for family in ("haar", "db", "sym", "coif") for w in pywt.wavelist(family)]
-# PyWavelets tabulates these to 1e-11 only; ours are made orthonormal.
-ROUGH = {"sym3", "sym16", "sym17", "sym18", "sym19", "sym20"}
-
-
 def complex_noise(rng, shape):
     return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
 
@@ -28,39 +24,42 @@ def reference(x, wavelet, levels):
         return pywt.coeffs_to_array(pywt.wavedecn(x, wavelet, mode="periodization", level=levels))[0]
 
 
+def orthonormality_error(low):
+    return max(abs(np.dot(low[2 * k:], low[:low.size - 2 * k]) - (k == 0)) for k in range(low.size // 2))
+
+
 def check_against_pywt(rng, shape, wavelet, levels):
     x = complex_noise(rng, shape)
     W = Wavelet(shape, wavelet, levels)
     y, wanted = W(x), reference(x, wavelet, levels)
-    tolerance = 1e-10 if wavelet in ROUGH else 1e-12
+    # PyWavelets' symlets are orthonormal to 1e-11 only; ours are made so.
+    tolerance = 1e-12 + 20 * orthonormality_error(np.array(pywt.Wavelet(wavelet).dec_lo))
     np.testing.assert_allclose(y, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
     np.testing.assert_allclose(W.H(y), x, rtol=0, atol=1e-13 * np.abs(x).max())
 
 
-@pytest.mark.parametrize("wavelet", NAMES)
-def test_equals_pywt_for_every_wavelet(rng, wavelet):
-    # 112 takes the sum of slices (up to its filter's length), 56 and 28 the matrices.
-    check_against_pywt(rng, (112,), wavelet, 3)
-
-
-@pytest.mark.parametrize("wavelet", ["haar", "db4", "sym5", "coif2"])
-@pytest.mark.parametrize("shape, levels", [
-    ((2,), 1), ((16,), 4), ((320,), 2), ((400,), 4), ((128, 96), 1), ((192, 208), 2), ((16, 272), 4), ((96, 2), 1),
-    ((4, 100, 8), 1), ((104, 8, 12), 2), ((16, 8, 24), 3), ((8, 4, 200), 2),
+@pytest.mark.parametrize("shape, levels, wavelet", [
+    ((2,), 1, "db4"), ((16,), 4, "sym5"), ((320,), 2, "db10"), ((400,), 4, "coif2"), ((128, 96), 1, "db4"),
+    ((192, 208), 2, "db2"), ((16, 272), 4, "sym4"), ((96, 2), 1, "db5"), ((112, 224), 3, "haar"),
+    ((4, 100, 8), 1, "haar"), ((104, 8, 12), 2, "db4"), ((16, 8, 24), 3, "coif1"), ((8, 4, 200), 2, "db3"),
 ])
 def test_equals_pywt_in_1_to_3_dimensions(rng, shape, levels, wavelet):
     check_against_pywt(rng, shape, wavelet, levels)
 
 
-@pytest.mark.parametrize("wavelet", ["db10", "coif5", "coif17", "db38"])
+@pytest.mark.parametrize("wavelet", ["db10", "coif17"])
 def test_filters_longer_than_the_signal_wrap_around(rng, wavelet):
     check_against_pywt(rng, (8, 16), wavelet, 3)
     check_against_pywt(rng, (96,), wavelet, 4)
 
 
 @pytest.mark.parametrize("wavelet", NAMES)
-def test_filters_are_orthonormal_to_rounding(wavelet):
+def test_filters_are_those_of_pywt_orthonormal_to_rounding(wavelet):
     low, high = filters(wavelet)
+    table = pywt.Wavelet(wavelet)
+    tolerance = 1e-15 + 5 * orthonormality_error(np.array(table.dec_lo))
+    np.testing.assert_allclose(low, table.dec_lo[::-1], atol=tolerance)
+    np.testing.assert_allclose(high, table.dec_hi[::-1], atol=tolerance)
     n = low.size
     shifts = np.stack([np.roll(np.pad(f, (0, n)), 2 * k) for f in (low, high) for k in range(n // 2)])
     np.testing.assert_allclose(shifts @ shifts.T, np.eye(n), atol=2e-15)
@@ -79,8 +78,7 @@ def test_making_a_table_orthonormal_brings_it_closer_to_the_true_filter():
 
 
 @pytest.mark.parametrize("shape, wavelet, levels, dtype", [
-    ((104,), "db2", 2, None), ((100, 8), "sym3", 1, None), ((8, 104), "db4", 3, None), ((12, 100, 4), "haar", 1, None),
-    ((112, 104), "db4", 2, "complex64"), ((104, 8), "coif1", 2, "float32"),
+    ((104, 8), "sym3", 2, None), ((4, 4, 100), "db2", 1, "complex64"),
 ])
 def test_is_an_operator(shape, wavelet, levels, dtype):
     W = Wavelet(shape, wavelet, levels, dtype)
@@ -101,7 +99,8 @@ def test_matrix_is_orthogonal_and_its_transpose_is_the_adjoint():
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float64", "complex128"])
 def test_keeps_the_dtype_of_x(rng, dtype):
-    x = complex_noise(rng, (112, 104)).astype(dtype) if "complex" in dtype else rng.standard_normal((112, 104)).astype(dtype)
+    x = complex_noise(rng, (112, 104))
+    x = (x if "complex" in dtype else x.real).astype(dtype)
     W = Wavelet((112, 104), "db4", 3)
     y = W(x)
     assert y.dtype == W.H(y).dtype == dtype
@@ -109,7 +108,7 @@ def test_keeps_the_dtype_of_x(rng, dtype):
     np.testing.assert_allclose(y, reference(x.astype(complex), "db4", 3), atol=tolerance)
 
 
-@pytest.mark.parametrize("shape", [(128,), (256,), (320,), (2, 256), (256, 2), (208, 128)])
+@pytest.mark.parametrize("shape", [(128,), (320,), (2, 256), (256, 2), (208, 128)])
 def test_jitted_is_the_same_as_op_by_op(rng, shape):
     # XLA:CPU ran an earlier form (dynamic_update_slice) in place over its own input: wrong for haar, 128 and longer.
     levels = 1 if 2 in shape else 3

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrecon.operators import Diagonal, Matrix
+from jaxrecon.operators import Diagonal
 from jaxrecon.operators.gradient import Gradient
 from jaxrecon.priors import (
     L1,
@@ -53,6 +53,10 @@ SMOOTHLY_WEIGHTED = {
     "nuclear": lambda lam: Nuclear(lam),
     "locally low rank": lambda lam: LocallyLowRank(lam, 2, axis=1),
 }
+# Compiled in seconds each: one of a kind runs always, its relatives with the slow tests.
+QUICK = ("l1", "l2 gradient", "l21", "tv", "fused lasso isotropic", "locally low rank")
+CASES = [pytest.param(n, k, marks=[] if n in QUICK else pytest.mark.slow)
+         for n in SMOOTHLY_WEIGHTED for k in ("float64", "complex128")]
 CONSTRAINTS = {"non-negative": NonNegative(), "box": Box(-0.3, 0.5), "real-valued": RealValued()}
 KINDS = ["float64", "complex128"]
 
@@ -106,8 +110,7 @@ def test_constraints_project(name, kind):
         assert float(jnp.sum(jnp.conj(v - u) * (w - u)).real) <= 1e-14
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMOOTHLY_WEIGHTED)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_jit_and_vmap_equal_the_loop(name, kind):
     make = SMOOTHLY_WEIGHTED[name]
     v, lam, t = jnp.stack([image(kind, s) for s in range(3)]), jnp.array([0.1, 0.4, 2.0]), jnp.array([1.0, 0.3, 0.5])
@@ -121,8 +124,7 @@ def test_jit_and_vmap_equal_the_loop(name, kind):
         np.testing.assert_allclose(got, want, atol=2e-7 if "tv" in name or "isotropic" in name else 1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMOOTHLY_WEIGHTED)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_gradients_equal_central_differences(name, kind):
     make = SMOOTHLY_WEIGHTED[name]
     v, dv, probe = image(kind), image(kind, 1), image(kind, 2)
@@ -135,11 +137,11 @@ def test_gradients_equal_central_differences(name, kind):
     step, zero = 1e-5, jnp.zeros(3)
     want = jnp.array([(loss(zero.at[i].set(step)) - loss(zero.at[i].set(-step))) / (2 * step) for i in range(3)])
     np.testing.assert_allclose(jax.grad(loss)(zero), want, atol=1e-6 * np.abs(want).max())
-    np.testing.assert_allclose(jax.jacfwd(loss)(zero), want, atol=1e-6 * np.abs(want).max())
+    along = jnp.array([1.0, -0.5, 2.0])
+    np.testing.assert_allclose(jax.jvp(loss, (zero,), (along,))[1], want @ along, atol=3e-6 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMOOTHLY_WEIGHTED | CONSTRAINTS)
+@pytest.mark.parametrize(("name", "kind"), [*CASES, *((n, k) for n in CONSTRAINTS for k in KINDS)])
 def test_finite_at_zero(name, kind):
     make = SMOOTHLY_WEIGHTED.get(name, lambda lam: CONSTRAINTS[name])
 
@@ -178,7 +180,7 @@ def test_split_is_the_same_prior(name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [n for n in SMOOTHLY_WEIGHTED if "tv" in n or "fused" in n])
 def test_warm_prox_reaches_the_prox(name, kind):
-    prior, v = SMOOTHLY_WEIGHTED[name](0.6), image(kind)
+    prior, v = SMOOTHLY_WEIGHTED[name](0.2), image(kind)
 
     @jax.jit
     def outer(v):
@@ -204,7 +206,7 @@ def test_weights_are_checked_where_they_are_known(make):
         make("much")
     prior = make(0.25)
     assert 0.25 in jax.tree.leaves(prior)
-    assert float(jax.jit(lambda w: jnp.sum(make(w).prox(jnp.ones((2, 4)))))(-1.0)) < np.inf
+    assert jax.eval_shape(lambda w: make(w).prox(jnp.ones((2, 4))), -1.0).shape == (2, 4)
 
 
 def test_separable_is_its_parts():

@@ -1,0 +1,5 @@
+"""python -m jaxrecon.cli"""
+
+from .app import main
+
+main()

@@ -1,0 +1,287 @@
+"""The command line: what it computes, what it writes, and how it refuses."""
+
+import csv
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxrecon as jr
+from jaxrecon.cli import app, methods
+from jaxrecon.cli import demo as demo_module
+
+NY, NX, COILS = 28, 32, 4
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    phase = np.exp(1j * np.linspace(-1, 1, NX))
+    return np.asarray(jr.simulate.shepp_logan((NY, NX))) * phase
+
+
+@pytest.fixture(scope="module")
+def maps():
+    return np.asarray(jr.simulate.coil_maps((NY, NX), COILS))
+
+
+@pytest.fixture(scope="module")
+def kspace(truth, maps):
+    shifted = np.fft.ifftshift(maps * truth, (1, 2))
+    return np.fft.fftshift(np.fft.fft2(shifted, norm="ortho"), (1, 2)).astype(np.complex64)
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch, kspace, maps):
+    """Writes scan.npz into the current folder; every second outer line is missing."""
+    monkeypatch.chdir(tmp_path)
+    sampled = kspace.copy()
+    sampled[:, [1, 3, 5, 22, 24, 26]] = 0
+
+    def write(**changes):
+        arrays = {"kspace": sampled, "maps": maps, **changes}
+        np.savez("scan.npz", **{k: v for k, v in arrays.items() if v is not None})
+        return tmp_path / "scan.npz"
+
+    write()
+    return write
+
+
+def image(path="out.npz"):
+    with np.load(path, allow_pickle=False) as file:
+        assert file["image"].dtype == np.complex64
+        return file["image"]
+
+
+# ---- what it computes
+
+
+def test_zero_filled_is_the_adjoint(scan, kspace, maps):
+    scan(kspace=kspace)
+    assert invoke("reconstruct", "scan.npz", "--method", "zero-filled", "-o", "out.npz").exit_code == 0
+    coils = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, (1, 2)), norm="ortho"), (1, 2))
+    np.testing.assert_allclose(image(), np.sum(np.conj(maps) * coils, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e9])
+def test_cg_finds_the_truth_at_any_scale(scan, kspace, truth, factor):
+    scan(kspace=(factor * kspace).astype(np.complex64))
+    result = invoke("reconstruct", "scan.npz", "--method", "cg", "--prior", "none", "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(image() / factor, truth, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "prior"), [("fista", "tv"), ("pogm", "wavelet")])
+def test_solves_the_stated_problem(scan, method, prior):
+    arguments = ("--method", method, "--prior", prior, "--lam", "3e-3", "--iterations", 40)
+    result = invoke("reconstruct", scan(), *arguments, "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    data = jr.io.read_npz("scan.npz")
+    A = jr.sense(jnp.asarray(data.maps), data.mask)
+    assert data.mask.shape == (NY, 1)  # the fast path of whole lines
+    b = jnp.asarray(data.kspace)
+    scale = float(np.quantile(np.abs(A.H(b)), 0.99))
+    with np.load("out.npz", allow_pickle=False) as file:
+        assert float(file["scale"]) == pytest.approx(scale, rel=1e-5)
+        assert (str(file["method"]), str(file["prior"]), float(file["lam"])) == (method, prior, 3e-3)
+        assert file["objective"].shape == (40,) and int(file["iterations"]) == 40
+        found, x = file["objective"][-1], file["image"] / scale
+    if prior == "tv":  # of the other, a part lies outside the image: 28 rows are extended to 32
+        gradient = np.stack([np.diff(x, axis=0, append=x[-1:]), np.diff(x, axis=1, append=x[:, -1:])])
+        penalty = 3e-3 * np.sqrt(np.sum(np.abs(gradient) ** 2, axis=0)).sum()
+        objective = np.sum(np.abs(A(x) - b / scale) ** 2) / 2 + penalty
+        assert found == pytest.approx(objective, rel=1e-4)
+    other = "condat-vu" if prior == "tv" else "fista"
+    assert invoke("reconstruct", "scan.npz", "--method", other, *arguments[2:6], "--iterations", 400,
+                  "-o", "other.npz").exit_code == 0
+    assert np.linalg.norm(image("other.npz") - image()) < 0.02 * np.linalg.norm(image())
+
+
+def test_an_odd_size_is_extended_for_wavelets(scan, kspace, maps, truth):
+    scan(kspace=kspace[:, :27, :31], maps=maps[:, :27, :31])
+    assert methods.padded((27, 31)) == (28, 32)
+    result = invoke("reconstruct", "scan.npz", "--iterations", 2, "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    assert image().shape == (27, 31)
+
+
+def test_extension_changes_nothing_the_data_see(maps):
+    A = jr.sense(maps[:, :27, :31])
+    wide, crop = methods.extended(A, "wavelet")
+    x = jax.random.normal(jax.random.key(0), wide.domain.shape, wide.domain.dtype)
+    assert wide.domain.shape == (28, 32) and crop(x).shape == (27, 31)
+    np.testing.assert_allclose(wide(x), A(crop(x)))
+    assert jr.testing.adjoint_error(wide, jax.random.key(1)) < 1e-12
+    assert methods.extended(A, "tv").A is A
+
+
+@pytest.mark.parametrize("which", ["espirit", "rss", "auto", "maps"])
+def test_maps(scan, kspace, truth, which):
+    scan(kspace=kspace, **({"maps": None} if which in ("espirit", "rss") else {}))
+    result = invoke("reconstruct", "scan.npz", "--maps", which, "--method", "zero-filled", "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    # Fully sampled, with sum |m|^2 = 1 of the true maps: the magnitude is that of the truth where there is signal.
+    inside = np.abs(truth) > 0.1
+    error = np.linalg.norm((np.abs(image()) - np.abs(truth))[inside]) / np.linalg.norm(truth)
+    assert error < (0.02 if which != "rss" else 0.1)
+
+
+def test_one_coil_needs_no_maps(scan, truth):
+    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(truth), norm="ortho"))
+    scan(kspace=kspace, maps=None)
+    assert invoke("reconstruct", "scan.npz", "--method", "cg", "--prior", "none", "-o", "out.npz").exit_code == 0
+    np.testing.assert_allclose(image(), truth, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "prior"), [(m, p) for m, v in methods.METHODS.items() for p in v.priors])
+def test_every_pair_runs(scan, method, prior):
+    result = invoke("reconstruct", scan(), "--method", method, "--prior", prior, "--iterations", 3, "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    assert np.isfinite(image()).all() and np.abs(image()).max() > 0.1
+
+
+def test_outputs(scan):
+    result = invoke("reconstruct", scan(), "--method", "landweber", "--iterations", 2, "--png", "out.png")
+    assert result.exit_code == 0, result.output
+    with open("out.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert result.stderr == ""  # no bar where stderr is not a terminal
+    assert "28 x 32 pixels" in result.stdout and "wrote out.png" in result.stdout
+    assert invoke("reconstruct", "scan.npz", "--method", "landweber", "--iterations", 2).exit_code == 0
+    assert image("scan-landweber.npz").shape == (NY, NX)
+
+
+# ---- how it refuses
+
+
+def refused(tmp_path, *arguments, code=2):
+    """The one line of a failed run, which leaves the folder as it was."""
+    (tmp_path / "out.npz").write_bytes(b"precious")
+    (tmp_path / "out.png").write_bytes(b"precious")
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    result = invoke(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == "" and result.stderr.count("\n") == 1 and result.stderr.startswith("jaxrecon: ")
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    return result.stderr
+
+
+NAN = np.full((COILS, NY, NX), np.nan, np.complex64)
+ONES = np.ones((COILS, NY, NX), np.complex64)
+HOLES = np.where(np.arange(NY)[:, None] % 2 == 0, ONES, 0)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"kspace": NAN}, "not finite (NaN or infinite), the first at (0, 0, 0)"),
+    ({"kspace": ONES.real}, "kspace must be complex, got float32"),
+    ({"kspace": ONES[None]}, "kspace must be (coils, ny, nx)"),
+    ({"kspace": None, "data": ONES}, "no array named kspace or ksp, only"),
+    ({"kspace": np.array([None])}, "would have to be unpickled"),
+    ({"mask": np.ones((3, 3))}, "mask has shape (3, 3)"),
+    ({"maps": ONES[:2]}, "maps have shape (2, 28, 32)"),
+    ({"maps": NAN}, "maps holds"),
+    ({"kspace": HOLES, "maps": None}, "calibration"),
+    ({"kspace": 3e38 * ONES, "maps": ONES}, "overflow complex64"),
+])
+def test_bad_data(scan, tmp_path, changes, message):
+    scan(**changes)
+    assert message in refused(tmp_path, "reconstruct", "scan.npz", "-o", "out.npz", "--png", "out.png")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--method", "magic"], "unknown method 'magic'; known are fista"),
+    (["--prior", "magic"], "unknown prior 'magic'; known are wavelet"),
+    (["--method", "cg", "--prior", "tv"], "takes l2 or none; --prior tv goes with fista, pogm, ista, condat-vu,"),
+    (["--method", "zero-filled", "--prior", "wavelet"], "it takes none"),
+    (["--method", "landweber", "--lam", "1"], "no effect"),
+    (["--lam", "-1"], "--lam must be a number >= 0, got -1"),
+    (["--lam", "nan"], "--lam must be a number >= 0, got nan"),
+    (["--lam", "much"], "--lam"),
+    (["--iterations", "0"], "--iterations must be 1 or more, got 0"),
+    (["--maps", "sens"], "no coil maps named sens, only kspace, maps"),
+    (["--output", "nowhere/out.npz"], "create it first"),
+    (["--output", "out.png"], "must end in .npz"),
+    (["--png", "out.npz"], "must end in .png"),
+    (["--output", "scan.npz"], "the scan itself"),
+    (["--frobnicate"], "--frobnicate"),
+])
+def test_bad_options(scan, tmp_path, arguments, message):
+    assert message in refused(tmp_path, "reconstruct", "scan.npz", *arguments)
+
+
+def test_bad_files(scan, tmp_path):
+    (tmp_path / "text.npz").write_text("hello")
+    assert "text.npz is not an .npz file" in refused(tmp_path, "reconstruct", "text.npz", "-o", "out.npz")
+    assert "missing.npz: no such file" in refused(tmp_path, "reconstruct", "missing.npz", "-o", "out.npz")
+    (tmp_path / "folder.npz").mkdir()
+    assert "not a regular file" in refused(tmp_path, "reconstruct", "scan.npz", "-o", "folder.npz")
+    assert "SCAN" in refused(tmp_path, "reconstruct")
+    assert "--size must be a multiple of 16" in refused(tmp_path, "demo", "--size", 100)
+    assert "must end in .png" in refused(tmp_path, "demo", "-o", "out.npz")
+    assert "frobnicate" in refused(tmp_path, "frobnicate")
+
+
+def test_a_diverged_solve_writes_nothing(scan, tmp_path, monkeypatch):
+    wild = methods.Method(lambda prior: jr.Landweber(1e30), ("none",))
+    monkeypatch.setitem(methods.METHODS, "landweber", wild)
+    outputs = ("-o", "out.npz", "--png", "out.png")
+    assert "diverged" in refused(tmp_path, "reconstruct", scan(), "--method", "landweber", *outputs, code=1)
+
+
+# ---- the other commands
+
+
+def test_info_and_version():
+    result = invoke("info")
+    assert result.exit_code == 0
+    for word in ("jaxrecon", "jax ", "jaxlib", "numpy", "python", "cpu", "x64"):
+        assert word in result.stdout
+    assert invoke("--version").stdout.startswith("jaxrecon ")
+    assert "reconstruct" in invoke().stdout and invoke("--help").exit_code == 0
+
+
+def test_demo_writes_a_picture_and_a_table(tmp_path, monkeypatch):
+    few = {"zero-filled": (jr.ZeroFilled(), None), "CG": (jr.Iterative(jr.CGNR(1e-2), 10), 10)}
+    monkeypatch.setattr(demo_module, "methods", lambda A: few)
+    monkeypatch.setattr(demo_module, "dense_methods", lambda: few)
+    result = invoke("demo", "-o", tmp_path / "d.png", "--size", 32)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "d.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["method"], r["pixels"]) for r in rows] == [
+        ("zero-filled", "32x32"), ("CG", "32x32"), ("zero-filled", "24x24"), ("CG", "24x24")]
+    assert float(rows[3]["psnr_db"]) > float(rows[2]["psnr_db"]) + 1
+
+
+@pytest.mark.slow
+def test_whole_demo(tmp_path):
+    result = invoke("demo", "-o", tmp_path / "d.png", "--size", 64)
+    assert result.exit_code == 0, result.output
+    with open(tmp_path / "d.csv", newline="") as file:
+        psnr = {(r["method"], r["pixels"]): float(r["psnr_db"]) for r in csv.DictReader(file)}
+    large = {name: v for (name, pixels), v in psnr.items() if pixels == "64x64"}
+    tv = [v for name, v in large.items() if name.startswith("TV")]
+    assert len(tv) == 5 and min(tv) > large["wavelet, FISTA"] > large["Tikhonov (CG-SENSE)"] > large["zero-filled"]
+    small = {name: v for (name, pixels), v in psnr.items() if pixels == "24x24"}
+    assert small["Tikhonov, SVD"] == pytest.approx(small["Tikhonov, Cholesky"], abs=0.01)
+    assert small["Kaczmarz"] == pytest.approx(small["Tikhonov, SVD"], abs=0.3)
+
+
+def test_as_a_process(scan, tmp_path, truth):
+    command = [sys.executable, "-m", "jaxrecon.cli", "reconstruct"]
+    done = subprocess.run([*command, "scan.npz", "--method", "cg", "-o", "out.npz"], capture_output=True, text=True,
+                          cwd=tmp_path, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    error = np.linalg.norm(image() - truth) / np.linalg.norm(truth)
+    assert error < 0.2
+    done = subprocess.run([*command, "missing.npz"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr == "jaxrecon: missing.npz: no such file\n"
