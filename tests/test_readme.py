@@ -21,8 +21,9 @@ def test_the_ten_lines_reconstruct():
             for name, x in (("tv", names["solution"].x), ("zero-filled", names["A"].H(names["b"])))}
     stated = re.search(r"# (\d+) dB; A\.H\(b\) has (\d+)", README)
     assert stated and [round(psnr["tv"]), round(psnr["zero-filled"])] == [int(v) for v in stated.groups()]
-    assert np.all(np.diff(names["solution"].history[-20:]) <= 1e-5 * names["solution"].history[-1])
-    assert names["images"].shape == (8, 128, 128) and bool(jnp.all(jnp.isfinite(names["images"])))
+    objective = np.asarray(names["solution"].history)
+    assert objective.shape == (100,) and objective[-1] < 1.001 * objective.min() < 0.5 * objective[0]
+    assert names["images"].shape == (4, 128, 128) and bool(jnp.all(jnp.isfinite(names["images"])))
     assert np.isfinite(names["slope"]) and names["slope"] != 0
 
 

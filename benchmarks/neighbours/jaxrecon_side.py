@@ -8,9 +8,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from problems import KACZMARZ_LAM
-from worker import CG_ITERATIONS, LEVELS, MANY_SWEEPS, TV_ITERATIONS, WAVELET, WAVELET_ITERATIONS, serve
+from worker import CG_ITERATIONS, LEVELS, MANY_SWEEPS, WAVELET, WAVELET_ITERATIONS, serve
 
-TV_LIMIT_ITERATIONS = 3000
+# FISTA with restart, of a grid of solvers: after so many iterations its objective is below what every neighbour
+# reaches in 100. The objectives are compared before anything is timed.
+TV_ITERATIONS = 40
 
 
 def floor(problem, mask):
@@ -48,14 +50,11 @@ def wavelet(problem, mask):
     return solving(jr, A, b, jr.FISTA(prior, step_size=step), WAVELET_ITERATIONS)
 
 
-def tv_solver(jr, lam):
-    """The prior is the neighbours': anisotropic, circular, magnitudes of complex differences."""
-    return jr.PDHG(jr.TV(lam, isotropic=False, boundary="circular"))
-
-
 def tv(problem, mask, iterations=TV_ITERATIONS):
-    jr, A, b, lam, _ = setting(problem, mask)
-    return solving(jr, A, b, tv_solver(jr, lam), iterations)
+    """The prior is the neighbours': anisotropic, circular, magnitudes of complex differences."""
+    jr, A, b, lam, step = setting(problem, mask)
+    prior = jr.TV(lam, isotropic=False, boundary="circular")
+    return solving(jr, A, b, jr.FISTA(prior, step_size=step, restart=True), iterations)
 
 
 def kaczmarz(problem, dtype, sweeps):
@@ -72,7 +71,6 @@ if __name__ == "__main__":
         "cg": cg,
         "wavelet": wavelet,
         "tv": tv,
-        "tv_limit": partial(tv, iterations=TV_LIMIT_ITERATIONS),
         "kaczmarz": partial(kaczmarz, sweeps=1),
         "kaczmarz_many": partial(kaczmarz, sweeps=MANY_SWEEPS),
     }

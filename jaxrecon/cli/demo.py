@@ -24,12 +24,12 @@ from .errors import Failure, of_the_input
 from .methods import levels_for
 
 COILS, ACCELERATION, SNR = 8, 4, 20
-SMALL = 24  # pixels along each side of the problem whose matrix is made
+SMALL = 32  # pixels along each side of the problem whose matrix is made
 
 # Each found once by scanning for the best PSNR of this scan.
 LAM_L2, LAM_WAVELET, LAM_TV = 1e-2, 5e-3, 4e-3
 LAM_SPLIT, LAM_SPLIT_TV = 0.2, 2e-3  # half-quadratic splitting: of |z - x|^2, and of TV
-LAM_SMALL, RANK_SMALL = 1e-2, 450
+LAM_SMALL, RANK_SMALL = 1e-2, 800
 
 
 class Scan(NamedTuple):
@@ -194,12 +194,15 @@ def _write_picture(path: Path, figures: list[Any]) -> None:
     pictures = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
     # One palette of the grey scale and the error scale: a third of the bytes.
     errors = colormaps["inferno"](np.linspace(0, 1, 128))[:, :3] * 255
-    colours = np.concatenate([np.repeat(np.linspace(0, 255, 128)[:, None], 3, axis=1), errors]).round().astype(np.uint8)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(colours.tobytes())
-    whole = Image.fromarray(np.concatenate(pictures)).quantize(palette=palette, dither=Image.Dither.NONE)
+    palette = np.concatenate([np.repeat(np.linspace(0, 255, 128)[:, None], 3, axis=1), errors]).round().astype(np.uint8)
+    whole = np.concatenate(pictures)
+    packed, places = np.unique(whole @ np.array([1, 256, 65536]), return_inverse=True)
+    colours = np.stack([packed % 256, packed // 256 % 256, packed // 65536], axis=-1)
+    nearest = np.argmin(np.sum((colours[:, None] - palette.astype(int)) ** 2, axis=-1), axis=1)
+    indexed = Image.fromarray(nearest[places].reshape(whole.shape[:2]).astype(np.uint8))
+    indexed.putpalette(palette.tobytes())
     with jr.io.atomic_write(path) as file:
-        whole.save(file, format="png", optimize=True)
+        indexed.save(file, format="png", optimize=True)
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:

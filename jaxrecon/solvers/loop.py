@@ -66,11 +66,7 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         >>> jr.solve(A, b, jr.CGNR(), iterations=2).x.round(6).tolist()
         [1.0, 3.0]
     """
-    if not isinstance(A, LinearOperator):
-        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
-                        "a function in jr.linear")
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
+    _check_kinds(A, solver)
     if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 0:
         raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
     names, record = _checked_record(record)
@@ -78,6 +74,14 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
     return _solve(A, b, solver, x0, record, tolerance, LeastSquares() if data is None else data,
                   iterations=int(iterations), names=names, progress=progress)
+
+
+def _check_kinds(A, solver):
+    if not isinstance(A, LinearOperator):
+        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
+                        "a function in jr.linear")
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
 
 
 def is_traced(x: Any) -> bool:
@@ -111,6 +115,8 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
         return jnp.full((iterations, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0, s.dtype)
 
     history = jax.tree.map(unseen, shapes)
+    if iterations == 0:
+        return Solution(solver.solution(state), history, jnp.zeros((), int), jnp.zeros((), bool))
 
     def unfinished(carry):
         _, _, k, change, size = carry
@@ -128,7 +134,8 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
     start = (state, history, jnp.zeros((), int), jnp.full((), jnp.inf, real), jnp.ones((), real))
     state, history, k, change, size = lax.while_loop(unfinished, body, start)
     x = solver.solution(state)
-    ok = jnp.all(jnp.isfinite(x)) & (change <= tolerance * size)
+    # Far from everything, where the norms overflow before x does, inf <= inf.
+    ok = jnp.all(jnp.isfinite(x)) & jnp.isfinite(change) & (change <= tolerance * size)
     return Solution(_forward_only(x), history, k, ok)
 
 
@@ -150,13 +157,16 @@ def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any 
         checkpoint: recompute each step in the backward pass: a fraction of the memory for little more time.
 
     Raises:
-        ValueError: leaves whose leading axis is not `iterations`.
+        ValueError: leaves whose leading axis is not `iterations`; iterations < 1.
 
     Example:
         >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([2.0, 3.0])
         >>> jr.unroll(A, b, jr.Landweber(step_size=jnp.array([0.5, 1.0])), iterations=2).tolist()
         [2.0, 3.0]
     """
+    _check_kinds(A, solvers)
+    if iterations < 1:
+        raise ValueError(f"unroll needs iterations >= 1, got {iterations}")
     for leaf in jax.tree.leaves(solvers):
         if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
             raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, "

@@ -54,9 +54,10 @@ SMOOTHLY_WEIGHTED = {
     "locally low rank": lambda lam: LocallyLowRank(lam, 2, axis=1),
 }
 # Compiled in seconds each: one of a kind runs always, its relatives with the slow tests.
-QUICK = ("l1", "l2 gradient", "l21", "tv", "fused lasso isotropic", "locally low rank")
+QUICK = ("l1", "l2 gradient", "l21", "tv", "locally low rank")
 CASES = [pytest.param(n, k, marks=[] if n in QUICK else pytest.mark.slow)
          for n in SMOOTHLY_WEIGHTED for k in ("float64", "complex128")]
+DUALS = [n for n in SMOOTHLY_WEIGHTED if "tv" in n or "fused" in n]
 CONSTRAINTS = {"non-negative": NonNegative(), "box": Box(-0.3, 0.5), "real-valued": RealValued()}
 KINDS = ["float64", "complex128"]
 
@@ -159,7 +160,8 @@ def test_finite_at_zero(name, kind):
 
 
 @pytest.mark.parametrize("kind", ["float32", "complex64"])
-@pytest.mark.parametrize("name", SMOOTHLY_WEIGHTED | CONSTRAINTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DUALS[1:] else [])
+                                  for n in SMOOTHLY_WEIGHTED | CONSTRAINTS])
 def test_single_precision_stays(name, kind):
     make = SMOOTHLY_WEIGHTED.get(name, lambda lam: CONSTRAINTS[name])
     double = {"float32": "float64", "complex64": "complex128"}[kind]
@@ -178,7 +180,7 @@ def test_split_is_the_same_prior(name, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [n for n in SMOOTHLY_WEIGHTED if "tv" in n or "fused" in n])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DUALS[1:] else []) for n in DUALS])
 def test_warm_prox_reaches_the_prox(name, kind):
     prior, v = SMOOTHLY_WEIGHTED[name](0.2), image(kind)
 
