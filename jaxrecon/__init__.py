@@ -61,8 +61,8 @@ from .solvers import (
 )
 from .value import static, value
 
-# Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows these
-# names to editors and type checkers.
+# Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows
+# these names to editors and type checkers.
 _MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
 _FROM = {
     "calibration": ("compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten", "whitening_matrix"),
@@ -86,13 +86,14 @@ def __getattr__(name: str):
 
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SVD", "TV", "Alternating", "Box", "CoilMaps",
-    "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient", "GradientStep", "Identity",
-    "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares", "LinearOperator", "LocallyLowRank", "Matrix",
-    "NonNegative", "Nuclear", "Partial", "Prior", "ProximalStep", "RealValued", "SampleReplacement", "Solution", "Solver",
-    "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve",
-    "stack", "static", "svd", "tikhonov", "unroll", "value",
-    *_MODULES, *_HOME,
+    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SVD", "TV", "Alternating", "Box",
+    "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient",
+    "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
+    "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "Prior", "ProximalStep",
+    "RealValued", "SampleReplacement", "Solution", "Solver", "Wavelet", "ZeroFilled", "batched", "dense",
+    "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve", "stack", "static", "svd",
+    "tikhonov", "unroll", "value",
+    *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .operator import LinearOperator, matching_domain, real_dtype, real_part, with_dtype
-from .operator.algebra import RealPart, Sandwich
+from .operator import LinearOperator, RealPart, matching_domain, real_dtype, real_part, with_dtype
+from .operator.algebra import Sandwich
 from .operator.quantities import largest_eigenvalue
 from .operators import Diagonal, Matrix
 from .value import describe, is_complex, is_concrete, norm_squared, safe_sqrt, value

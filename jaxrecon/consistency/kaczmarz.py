@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..fidelity import Problem
-from ..operator.algebra import RealPart
+from ..operator import RealPart
 from ..operators import Matrix
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, static, value
@@ -167,7 +167,6 @@ def sweep_setup(problem: Problem, lam: Any, order: str, key: Any, block: int | N
     gram = jnp.tril(jnp.einsum("kin,kjn->kij", a, jnp.conj(a), precision="highest")) + lam * eye
     energy = jnp.diagonal(gram, axis1=1, axis2=2).real
     alive = energy > 0
-    regular = gram + jnp.where(alive, 0, 1)[..., None] * eye
     inverse = _triangular_inverse(gram + jnp.where(alive, 0, 1)[..., None] * eye) * alive[..., None]
     chances = None
     if order == "random":

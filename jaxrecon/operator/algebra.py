@@ -1,4 +1,4 @@
-"""Operators made of operators: products, sums, multiples, stacks, batches, and the restriction to real x."""
+"""Operators made of operators: products, sums, multiples and stacks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..value import describe, is_complex, static, value
-from .base import LinearOperator, real_dtype, with_dtype
+from ..value import describe, is_complex, value
+from .base import LinearOperator, SelfAdjoint, real_dtype, with_dtype
+from .batched import batched
 
 
 @value
@@ -56,7 +57,7 @@ class Composed(LinearOperator):
 
 
 @value
-class Sandwich(LinearOperator):
+class Sandwich(SelfAdjoint):
     """B^H M B with a self-adjoint M: the Gram operator of A B where M = A^H A."""
 
     inner: LinearOperator
@@ -71,18 +72,11 @@ class Sandwich(LinearOperator):
         return Composed(self.middle, self.inner).real_domain
 
     @property
-    def H(self):
-        return self
-
-    @property
     def prepared(self):
         return Sandwich(self.inner.prepared, self.middle.prepared)
 
     def apply(self, x):
         return self.inner.apply_adjoint(self.middle.apply(self.inner.apply(x)))
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
 
 
 @value
@@ -208,116 +202,6 @@ class Stacked(LinearOperator):
         return _real_if(self.real_domain, sum(parts[1:], parts[0]))
 
 
-@value
-class Batched(LinearOperator):
-    """A over extra leading axes, with the same leaves for each."""
-
-    operator: LinearOperator
-    lead: tuple[int, ...] = static()
-
-    @property
-    def domain(self):
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct(self.lead + s.shape, s.dtype), self.operator.domain)
-
-    @property
-    def real_domain(self):
-        return self.operator.real_domain
-
-    @property
-    def orthogonal(self):
-        return self.operator.orthogonal
-
-    @property
-    def sampled_energy(self):
-        return self.operator.sampled_energy
-
-    @property
-    def gram(self):
-        return Batched(self.operator.gram, self.lead)
-
-    @property
-    def prepared(self):
-        return Batched(self.operator.prepared, self.lead)
-
-    def apply(self, x):
-        return self._over_lead(self.operator.apply)(x)
-
-    def apply_adjoint(self, y):
-        return self._over_lead(self.operator.apply_adjoint)(y)
-
-    def _over_lead(self, f):
-        for _ in self.lead:
-            f = jax.vmap(f)
-        return f
-
-
-@value
-class RealPart(LinearOperator):
-    """A restricted to real x; its adjoint is Re(A^H y), adjoint under Re <., .>."""
-
-    operator: LinearOperator
-
-    @property
-    def domain(self):
-        return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=False)
-
-    @property
-    def real_domain(self):
-        return True
-
-    @property
-    def gram(self):
-        return RealPartGram(self.operator.gram)
-
-    @property
-    def prepared(self):
-        return RealPart(self.operator.prepared)
-
-    def apply(self, x):
-        return self.operator.apply(x)
-
-    def apply_adjoint(self, y):
-        return self.operator.apply_adjoint(y).real
-
-
-@value
-class RealPartGram(LinearOperator):
-    """x -> Re(A^H A x) for real x, given A^H A."""
-
-    operator: LinearOperator
-
-    @property
-    def domain(self):
-        return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=False)
-
-    @property
-    def real_domain(self):
-        return True
-
-    @property
-    def H(self):
-        return self
-
-    @property
-    def prepared(self):
-        return RealPartGram(self.operator.prepared)
-
-    @property
-    def spectrum(self):
-        s = self.operator.spectrum
-        if s is None:
-            return None
-        # The real part of a circulant matrix has the eigenvalues (s[k] + conj s[-k]) / 2.
-        reversed_s = jnp.roll(jnp.flip(s), (1,) * s.ndim, tuple(range(s.ndim)))
-        return (s + jnp.conj(reversed_s)) / 2
-
-    def apply(self, x):
-        return self.operator.apply(x).real
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
-
-
 def _lifted(A: LinearOperator, complex_after: bool) -> Any:
     """The domain of A, complex where A has real coefficients and what follows it has complex ones."""
     if complex_after and not is_complex(A.codomain) and not A.real_domain:
@@ -372,29 +256,3 @@ def sum_operators(operators: list[LinearOperator]) -> LinearOperator:
     for A in operators[1:]:
         total = Sum(total, A)
     return total
-
-
-def batched(A: LinearOperator, *lead: int) -> LinearOperator:
-    """A applied to every slice along new leading axes of sizes `lead`: y_n = A x_n.
-
-    Raises:
-        ValueError: no size, or a size below 1.
-
-    Example:
-        >>> jr.batched(jr.Diagonal(jnp.array([1.0, 2.0])), 3).domain.shape
-        (3, 2)
-    """
-    if not lead or any(int(n) != n or n < 1 for n in lead):
-        raise ValueError(f"batched(A, n) needs sizes n >= 1, got {lead}")
-    return Batched(A, tuple(int(n) for n in lead))
-
-
-def real_part(A: LinearOperator) -> LinearOperator:
-    """A for a real unknown: x real, A^H y = Re(A^H y). Adjoint under the real inner product Re <., .>.
-
-    Example:
-        >>> A = jr.real_part(jr.Fourier((4, 4), dtype="complex64"))
-        >>> A.domain.dtype, A.H(A(jnp.ones((4, 4), "float32"))).dtype
-        (dtype('float32'), dtype('float32'))
-    """
-    return A if A.real_domain else RealPart(A)

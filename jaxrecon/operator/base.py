@@ -118,6 +118,17 @@ class LinearOperator:
         return (-1.0) * self
 
 
+class SelfAdjoint(LinearOperator):
+    """An operator that is its own adjoint, as every Gram operator is."""
+
+    @property
+    def H(self):
+        return self
+
+    def apply_adjoint(self, y):
+        return self.apply(y)
+
+
 @value
 class Adjoint(LinearOperator):
     """A^H."""
@@ -144,7 +155,7 @@ class Adjoint(LinearOperator):
 
 
 @value
-class Gram(LinearOperator):
+class Gram(SelfAdjoint):
     """A^H A."""
 
     operator: LinearOperator
@@ -158,18 +169,11 @@ class Gram(LinearOperator):
         return self.operator.real_domain
 
     @property
-    def H(self):
-        return self
-
-    @property
     def prepared(self):
         return Gram(self.operator.prepared)
 
     def apply(self, x):
         return self.operator.apply_adjoint(self.operator.apply(x))
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
 
 
 # ---- dtypes: an operator with real coefficients takes real and complex x, at either precision

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..operator import LinearOperator, real_dtype
+from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..value import static, value
 from .elementary import Identity
 
@@ -94,7 +94,7 @@ class Fourier(LinearOperator):
 
 
 @value
-class FourierGram(LinearOperator):
+class FourierGram(SelfAdjoint):
     """F^H mask^2 F: circulant, so the centring cancels and only the mask is shifted.
 
     The axes along which the mask is constant need no transform at all.
@@ -110,10 +110,6 @@ class FourierGram(LinearOperator):
         return jax.ShapeDtypeStruct(self.shape, self.dtype)
 
     @property
-    def H(self):
-        return self
-
-    @property
     def spectrum(self):
         others = [d for d in range(len(self.shape)) if d not in self.axes]
         if any(self.weights.shape[d] != 1 for d in others):
@@ -124,9 +120,6 @@ class FourierGram(LinearOperator):
         if not self.axes:
             return masked(self.weights, x)
         return jnp.fft.ifftn(masked(self.weights, jnp.fft.fftn(x, axes=self.axes)), axes=self.axes)
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
 
 
 # ---- the transform between two modulations

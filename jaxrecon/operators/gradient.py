@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..operator import LinearOperator
+from ..operator import LinearOperator, SelfAdjoint
 from ..value import static, value
 from .elementary import as_domain
 
@@ -63,7 +63,7 @@ class Gradient(LinearOperator):
 
 
 @value
-class GradientGram(LinearOperator):
+class GradientGram(SelfAdjoint):
     """Gradient^H Gradient: the negative Laplacian."""
 
     shape: Any = static()
@@ -80,10 +80,6 @@ class GradientGram(LinearOperator):
         return jax.ShapeDtypeStruct(self.shape, self.dtype)
 
     @property
-    def H(self):
-        return self
-
-    @property
     def spectrum(self):
         if self.boundary != "circular":
             return None
@@ -98,9 +94,6 @@ class GradientGram(LinearOperator):
     def apply(self, x):
         parts = [difference_adjoint(difference(x, d, self.boundary), d, self.boundary) for d in range(len(self.shape))]
         return sum(parts[1:], parts[0])
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
 
 
 def difference(x: jax.Array, axis: int, boundary: str) -> jax.Array:

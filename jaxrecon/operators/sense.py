@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..operator import LinearOperator
+from ..operator import LinearOperator, SelfAdjoint
 from ..value import static, value
 from .coils import sum_of_squares
 from .elementary import Diagonal
@@ -67,7 +67,7 @@ class Sense(LinearOperator):
 
 
 @value
-class SenseGram(LinearOperator):
+class SenseGram(SelfAdjoint):
     """x -> sum_c conj(m_c) F^H mask^2 F (m_c x): no centring, and only the axes along which the mask varies."""
 
     maps: Any
@@ -80,10 +80,6 @@ class SenseGram(LinearOperator):
         shape = self.maps.shape[1:]
         return jax.ShapeDtypeStruct(tuple(shape[self.order.index(d)] for d in range(len(shape))), self.maps.dtype)
 
-    @property
-    def H(self):
-        return self
-
     def apply(self, x):
         axes = tuple(range(-self.transformed, 0))
         x = x.transpose(self.order)
@@ -92,9 +88,6 @@ class SenseGram(LinearOperator):
             return jnp.conj(maps) * jnp.fft.ifftn(masked(self.weights, jnp.fft.fftn(maps * x, axes=axes)), axes=axes)
 
         return coil_sum(part, self.maps).transpose([self.order.index(d) for d in range(x.ndim)])
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
 
 
 def sense(maps: Any, mask: Any = None) -> Sense:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..operator import LinearOperator, real_dtype
+from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..operator.inverse import solve_positive
 from ..value import is_complex, value
 from ._arithmetic import absolute_squared, check_weights
@@ -74,7 +74,7 @@ class L2(Prior):
 
 
 @value
-class Regulariser(LinearOperator):
+class Regulariser(SelfAdjoint):
     """1 + W^H diag(w) W."""
 
     operator: LinearOperator
@@ -88,14 +88,7 @@ class Regulariser(LinearOperator):
     def real_domain(self):
         return self.operator.real_domain
 
-    @property
-    def H(self):
-        return self
-
     def apply(self, x):
         if jnp.ndim(self.weight) == 0:
             return x + self.weight * self.operator.gram.apply(x)
         return x + self.operator.apply_adjoint(jax.tree.map(lambda y: self.weight * y, self.operator.apply(x)))
-
-    def apply_adjoint(self, y):
-        return self.apply(y)
