@@ -25,6 +25,11 @@ class Prior:
         """argmin_u t g(u) + 1/2 |u - v|^2, to convergence."""
         raise NotImplementedError(f"{type(self).__name__} must define `prox`")
 
+    def dual_prox(self, v: Any, sigma: Any) -> Any:
+        """prox_{sigma g*}(v) = v - sigma prox_{g/sigma}(v / sigma), g* the convex conjugate (Moreau 1965)."""
+        inside = self.prox(jax.tree.map(lambda a: a / sigma, v), 1 / sigma)
+        return jax.tree.map(lambda a, p: a - sigma * p, v, inside)
+
     @property
     def projection(self) -> bool:
         """True where g is the indicator of a set: prox projects on it, whatever t."""

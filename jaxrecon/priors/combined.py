@@ -22,7 +22,8 @@ class Separable(Prior):
         ValueError: x has another number of parts.
 
     Example:
-        >>> prior = jr.Separable((jr.L1(1.0), jr.L2(2.0)))
+        >>> from jaxrecon.priors import Separable
+        >>> prior = Separable((jr.L1(1.0), jr.L2(2.0)))
         >>> float(prior((jnp.array([-3.0]), jnp.array([2.0]))))
         7.0
     """
@@ -45,6 +46,9 @@ class Separable(Prior):
         """v - prox(v, t) of 1-homogeneous priors: each one's projection."""
         return tuple(p.conjugate_prox(part, t) for p, part in self._pairs(v))
 
+    def dual_prox(self, v, sigma):
+        return tuple(p.dual_prox(part, sigma) for p, part in self._pairs(v))
+
     def _pairs(self, x):
         if not isinstance(x, tuple | list) or len(x) != len(self.priors):
             raise ValueError(f"Separable has {len(self.priors)} priors and needs a tuple of as many arrays, got "
@@ -60,7 +64,8 @@ class PartsApart(Prior):
         prior: a prior of real arrays.
 
     Example:
-        >>> float(jr.L1(1.0)(jnp.array([3 + 4j]))), float(jr.PartsApart(jr.L1(1.0))(jnp.array([3 + 4j])))
+        >>> from jaxrecon.priors import PartsApart
+        >>> float(jr.L1(1.0)(jnp.array([3 + 4j]))), float(PartsApart(jr.L1(1.0))(jnp.array([3 + 4j])))
         (5.0, 7.0)
     """
 
@@ -75,6 +80,9 @@ class PartsApart(Prior):
     def conjugate_prox(self, v, t=1.0):
         """v - prox(v, t) of a 1-homogeneous prior: its projection."""
         return self._parts(self.prior.conjugate_prox, v, t)
+
+    def dual_prox(self, v, sigma):
+        return self._parts(self.prior.dual_prox, v, sigma)
 
     def _parts(self, f, v, t):
         return lax.complex(f(v.real, t), f(v.imag, t)) if jnp.iscomplexobj(v) else f(v, t)

@@ -56,6 +56,9 @@ class L1(Prior):
         """v - prox(v, t): the projection onto |v| <= t lam, without the transform."""
         return jax.tree.map(lambda v: clip_magnitude(v, scalar_like(self.lam, v) * scalar_like(t, v)), v)
 
+    def dual_prox(self, v, sigma):
+        return self.conjugate_prox(v)  # the projection on the dual ball, whatever sigma
+
     def split(self, domain):
         return (None, self) if self.transform is None else (self.transform, L1(self.lam))
 

@@ -45,6 +45,9 @@ class L21(Prior):
         """v - prox(v, t): the projection onto group norms <= t lam."""
         return clip_magnitude(v, scalar_like(t, v) * self._weights(v), self._axes(v))
 
+    def dual_prox(self, v, sigma):
+        return self.conjugate_prox(v)  # the projection on the dual ball, whatever sigma
+
     def _axes(self, x):
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         if any(not -x.ndim <= a < x.ndim for a in axes):

@@ -48,12 +48,6 @@ def split_priors(priors: tuple[Prior, ...], x: jax.Array) -> _Split:
     return _Split(direct, dual, stack(transforms) if transforms else None)
 
 
-def dual_step(penalty: Prior, v: Any, sigma: jax.Array) -> Any:
-    """prox_{sigma g*}(v) = v - sigma prox_{g/sigma}(v / sigma) (Moreau 1965)."""
-    inside = penalty.prox(jax.tree.map(lambda a: a / sigma, v), 1 / sigma)
-    return jax.tree.map(lambda a, p: a - sigma * p, v, inside)
-
-
 class _PrimalDual(Solver):
     prior: Any
     tau: Any
@@ -112,7 +106,7 @@ class PDHG(_PrimalDual):
         back, duals = problem.A.apply_adjoint(data), ()
         if K is not None:
             moved = jax.tree.map(lambda y, v: y + sigma * v, state.duals, K.apply(state.ahead))
-            duals = tuple(dual_step(p, v, sigma) for p, v in zip(split.dual, moved, strict=True))
+            duals = tuple(p.dual_prox(v, sigma) for p, v in zip(split.dual, moved, strict=True))
             back = back + K.apply_adjoint(duals)
         x = state.x - tau * back
         if split.direct is not None:
@@ -172,5 +166,5 @@ class CondatVu(_PrimalDual):
         duals = ()
         if K is not None:
             moved = jax.tree.map(lambda y, v: y + sigma * v, state.duals, K.apply(2 * x - state.x))
-            duals = tuple(dual_step(p, v, sigma) for p, v in zip(split.dual, moved, strict=True))
+            duals = tuple(p.dual_prox(v, sigma) for p, v in zip(split.dual, moved, strict=True))
         return CondatVuState(x, duals)
