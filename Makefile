@@ -17,10 +17,10 @@ demo: $(STAMP)
 	$(BIN)/jaxrecon demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -170,7 +170,7 @@ def complex_step(shape, like):
     return s + 1j * RNG.standard_normal(shape) if np.iscomplexobj(like) else s
 
 
-@pytest.mark.parametrize("a, b", [(A, B), (C, D)], ids=["real", "complex"])
+@pytest.mark.parametrize("a, b", [pytest.param(A, B, marks=pytest.mark.slow), (C, D)], ids=["real", "complex"])
 @pytest.mark.parametrize("make", [
     jr.GradientStep, jr.ProximalStep, lambda lam: jr.ProximalStep(lam, iterations=3), jr.KaczmarzSweep,
 ], ids=["GradientStep", "ProximalStep", "ProximalStep-3", "KaczmarzSweep"])
@@ -189,6 +189,7 @@ def test_gradients_equal_central_differences(a, b, make):
     np.testing.assert_allclose(got, (want[0] - want[1]) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_implicit_gradient_is_the_unrolled_one():
     def f(iterations):
         def loss(a, b, lam):

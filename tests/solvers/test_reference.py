@@ -137,7 +137,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize("solver, iterations", [
     (jr.FISTA(jr.TV(0.1, inner=20)), 60),
-    (jr.PDHG(jr.TV(0.1), tau=0.2, sigma=0.5), 800),
+    pytest.param(jr.PDHG(jr.TV(0.1), tau=0.2, sigma=0.5), 800, marks=SLOW),
     pytest.param(jr.PDHG(jr.TV(0.1)), 1200, marks=SLOW),
     pytest.param(jr.CondatVu(jr.TV(0.1), tau=0.2, sigma=0.55), 1500, marks=SLOW),
     pytest.param(jr.ADMM(jr.TV(0.1), rho=0.8, relaxation=1.8), 400, marks=SLOW),

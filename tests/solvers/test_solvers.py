@@ -224,8 +224,11 @@ TALL["real matrix, complex data"] = TALL["real"][0], TALL["complex"][1]
 TALL["complex matrix, real data"] = TALL["complex"][0], TALL["real"][1]
 
 
-@pytest.mark.parametrize("kind", TALL)
-@pytest.mark.parametrize("block, lam", [(1, 0.7), (3, 0.0), (32, 0.7), (None, "vector"), (100, 0.7)])
+@pytest.mark.parametrize("block, lam, kind", [
+    *[(block, lam, kind) for kind in ("real", "complex")
+      for block, lam in ((1, 0.7), (3, 0.0), (32, 0.7), (None, "vector"), (100, 0.7))],
+    (3, 0.7, "real matrix, complex data"), (3, "vector", "complex matrix, real data"),
+])
 def test_kaczmarz_blocks_are_the_row_sweep(kind, block, lam):
     a, b = TALL[kind]
     a = a.copy()
@@ -304,14 +307,16 @@ def optimal(x, a, b, lam):
 
 L1_SOLVERS = [
     (jr.ISTA(jr.L1(1.5)), 2000), (jr.FISTA(jr.L1(1.5), restart=True), 500), (jr.POGM(jr.L1(1.5)), 600),
-    (jr.ADMM(jr.L1(1.5), rho=3.0), 500), (jr.ADMM(jr.L1(1.5), balance=True, relaxation=1.8), 500),
-    (jr.PDHG(jr.L1(1.5)), 2000), (jr.CondatVu(jr.L1(1.5)), 2000), (jr.FISTA(jr.L1(1.5)), 6000),
+    (jr.ADMM(jr.L1(1.5), balance=True, relaxation=1.8), 500),
+    *[pytest.param(*v, marks=pytest.mark.slow) for v in (
+        (jr.ADMM(jr.L1(1.5), rho=3.0), 500), (jr.PDHG(jr.L1(1.5)), 2000), (jr.CondatVu(jr.L1(1.5)), 2000),
+        (jr.FISTA(jr.L1(1.5)), 6000))],
 ]
 
 
 @pytest.mark.parametrize("solver, iterations", L1_SOLVERS, ids=lambda v: getattr(v, "__class__", v).__name__)
 def test_lasso_optimality(solver, iterations):
-    for kind in ("real", "complex") if not isinstance(solver, jr.FISTA) else KINDS:
+    for kind in ("real", "complex"):
         a, b = KINDS[kind]
         x = np.asarray(jr.solve(jr.Matrix(a), b, solver, iterations).x)
         assert 0 < np.sum(x == 0) < 6
@@ -381,6 +386,7 @@ MASK[4, 3] = 0
 
 
 @pytest.mark.parametrize("boundary", ["circular", "symmetric"])
+@pytest.mark.slow
 def test_tv_of_a_masked_fourier_transform_every_way(boundary):
     """Also without a sample at zero frequency, which neither the data nor TV sees: the mean stays 0."""
     F = jr.Fourier(IMAGE, mask=MASK)
@@ -407,8 +413,9 @@ def test_stacked_measurements():
 
 
 @pytest.mark.parametrize("solver, iterations", [
-    (jr.CGNR(0.2), 20), (jr.FISTA(jr.L2(0.2), restart=True), 500), (jr.ADMM(jr.L2(0.2)), 400), (jr.PDHG(jr.L2(0.2)), 2500),
-    (jr.CondatVu(jr.L2(0.2)), 2500), (jr.Kaczmarz(0.2), 2000),
+    (jr.CGNR(0.2), 20), (jr.ADMM(jr.L2(0.2)), 400), (jr.Kaczmarz(0.2), 2000),
+    *[pytest.param(*v, marks=pytest.mark.slow) for v in (
+        (jr.FISTA(jr.L2(0.2), restart=True), 500), (jr.PDHG(jr.L2(0.2)), 2500), (jr.CondatVu(jr.L2(0.2)), 2500))],
 ], ids=lambda v: getattr(v, "__class__", v).__name__)
 def test_weighted_least_squares(solver, iterations):
     w = np.array([1.0, 0, 2, 0.5, 1, 3, 1, 1, 0.1])
