@@ -42,8 +42,10 @@ def test_the_steps_by_hand(a, b):
     agree(once(a, b, jr.ProximalStep(0.4, iterations=12), X0), want)
     # One CG step is steepest descent from x.
     r = rhs - gram @ X0
-    agree(once(a, b, jr.ProximalStep(0.4, iterations=1), X0),
-          X0 + np.vdot(r, r).real / np.vdot(r, gram @ r + 0.4 * r).real * r)
+    agree(
+        once(a, b, jr.ProximalStep(0.4, iterations=1), X0),
+        X0 + np.vdot(r, r).real / np.vdot(r, gram @ r + 0.4 * r).real * r,
+    )
 
 
 @pytest.mark.parametrize("a, b", [(A, B), (C, D)], ids=["real", "complex"])
@@ -60,7 +62,7 @@ def test_kaczmarz_sweep_restarts_its_dual(a, b, lam):
 
 
 def test_kaczmarz_sweep_fixed_point():
-    """Many sweeps from one x (the solver) reach the minimiser of |A z - b|^2 + lam |z - x|^2 that one DC sweep aims at."""
+    """Many sweeps from one x (the solver) reach the minimiser that one DC sweep aims at."""
     shifted = jr.solve(jr.Matrix(A), B - A @ X0, jr.Kaczmarz(0.6), 3000).x + X0
     agree(shifted, np.linalg.solve(A.T @ A + 0.6 * np.eye(5), A.T @ B + 0.6 * X0), 1e-9)
     first = jr.solve(jr.Matrix(A), B - A @ X0, jr.Kaczmarz(0.6), 1).x + X0
@@ -144,8 +146,9 @@ def test_alternating_is_half_quadratic_splitting(a, b):
         agree(jr.solve(jr.Matrix(a), b, solver, 25).x, x, 1e-10)
 
 
-@pytest.mark.parametrize("dc", [jr.GradientStep(0.8), jr.ProximalStep(0.5), jr.KaczmarzSweep(0.5)],
-                         ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "dc", [jr.GradientStep(0.8), jr.ProximalStep(0.5), jr.KaczmarzSweep(0.5)], ids=lambda v: type(v).__name__
+)
 def test_a_user_made_prior_in_the_formula(dc):
     @jr.value
     class Halve(jr.Prior):
@@ -159,7 +162,9 @@ def test_a_user_made_prior_in_the_formula(dc):
     for _ in range(3):
         y = 0.5 * once(A, B, dc, y)
     agree(x, np.asarray(y), 1e-13)
-    assert np.all(np.isfinite(jax.grad(lambda c: jnp.sum(jr.solve(jr.Matrix(A), B, jr.Alternating(dc, Halve(c)), 3).x))(0.5)))
+    assert np.all(
+        np.isfinite(jax.grad(lambda c: jnp.sum(jr.solve(jr.Matrix(A), B, jr.Alternating(dc, Halve(c)), 3).x))(0.5))
+    )
 
 
 # ---- gradients
@@ -171,9 +176,16 @@ def complex_step(shape, like):
 
 
 @pytest.mark.parametrize("a, b", [pytest.param(A, B, marks=pytest.mark.slow), (C, D)], ids=["real", "complex"])
-@pytest.mark.parametrize("make", [
-    jr.GradientStep, jr.ProximalStep, lambda lam: jr.ProximalStep(lam, iterations=3), jr.KaczmarzSweep,
-], ids=["GradientStep", "ProximalStep", "ProximalStep-3", "KaczmarzSweep"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        jr.GradientStep,
+        jr.ProximalStep,
+        lambda lam: jr.ProximalStep(lam, iterations=3),
+        jr.KaczmarzSweep,
+    ],
+    ids=["GradientStep", "ProximalStep", "ProximalStep-3", "KaczmarzSweep"],
+)
 def test_gradients_equal_central_differences(a, b, make):
     c = jnp.asarray(X0)
 
@@ -195,6 +207,7 @@ def test_implicit_gradient_is_the_unrolled_one():
         def loss(a, b, lam):
             solver = jr.Alternating(jr.ProximalStep(lam, iterations), jr.L1(0.1))
             return jnp.sum(jnp.abs(jr.solve(jr.Matrix(a), b, solver, 4).x) ** 3)
+
         return jax.grad(loss, (0, 1, 2))(jnp.asarray(C), jnp.asarray(D), 0.8)
 
     for one, other in zip(f(None), f(30), strict=True):
@@ -219,31 +232,48 @@ def test_gradients_through_sample_replacement_reach_maps_and_data():
 # ---- dtypes and errors
 
 
-@pytest.mark.parametrize("dc", [jr.GradientStep(np.float64(0.8)), jr.ProximalStep(jnp.array(0.5)), jr.KaczmarzSweep(1),
-                                jr.KaczmarzSweep(np.linspace(1, 2, 5))], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "dc",
+    [
+        jr.GradientStep(np.float64(0.8)),
+        jr.ProximalStep(jnp.array(0.5)),
+        jr.KaczmarzSweep(1),
+        jr.KaczmarzSweep(np.linspace(1, 2, 5)),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_float32_stays(dc):
     assert once(A.astype("float32"), B, dc).dtype == jnp.float32
 
 
 def test_float32_stays_through_sample_replacement():
     maps = image(2, 4, 4).astype("complex64")
-    for operator, b in ((jr.sense(maps, np.ones((4, 1))), image(2, 4, 4)),
-                        (jr.Fourier((4, 4), mask=np.eye(4), dtype="complex64"), image(4, 4)),
-                        (jr.Identity((4, 4), "float32"), RNG.standard_normal((4, 4)))):
+    for operator, b in (
+        (jr.sense(maps, np.ones((4, 1))), image(2, 4, 4)),
+        (jr.Fourier((4, 4), mask=np.eye(4), dtype="complex64"), image(4, 4)),
+        (jr.Identity((4, 4), "float32"), RNG.standard_normal((4, 4))),
+    ):
         x = once(operator, b, jr.SampleReplacement(np.float64(0.1)))
         assert x.dtype == operator.domain.dtype
 
 
 def test_errors():
     for make, message in [
-        (lambda: jr.GradientStep(0.0), "step > 0"), (lambda: jr.ProximalStep(0.0), "lam > 0, got 0.0"),
-        (lambda: jr.ProximalStep(1.0, iterations=0), "iterations >= 1"), (lambda: jr.SampleReplacement(-1.0), "noise >= 0"),
-        (lambda: jr.KaczmarzSweep(-1.0), "negative"), (lambda: jr.KaczmarzSweep(0.1, "zigzag"), "cyclic, shuffled, random"),
-        (lambda: jr.KaczmarzSweep(0.1, "shuffled"), "needs key"), (lambda: jr.KaczmarzSweep(0.1, block=0), "block"),
+        (lambda: jr.GradientStep(0.0), "step > 0"),
+        (lambda: jr.ProximalStep(0.0), "lam > 0, got 0.0"),
+        (lambda: jr.ProximalStep(1.0, iterations=0), "iterations >= 1"),
+        (lambda: jr.SampleReplacement(-1.0), "noise >= 0"),
+        (lambda: jr.KaczmarzSweep(-1.0), "negative"),
+        (lambda: jr.KaczmarzSweep(0.1, "zigzag"), "cyclic, shuffled, random"),
+        (lambda: jr.KaczmarzSweep(0.1, "shuffled"), "needs key"),
+        (lambda: jr.KaczmarzSweep(0.1, block=0), "block"),
         (lambda: jr.KaczmarzSweep(np.array([1.0, 0.0])), "positive everywhere"),
         (lambda: once(A, B, jr.KaczmarzSweep(np.ones(4))), r"lam has shape \(4,\), but there are 5 unknowns"),
         (lambda: once(A, B, jr.SampleReplacement()), "samples a unitary transform .* got Matrix"),
-        (lambda: once(jr.Gradient((5,)), np.ones((1, 5)), jr.KaczmarzSweep()), "needs the rows of A, and Gradient has none"),
+        (
+            lambda: once(jr.Gradient((5,)), np.ones((1, 5)), jr.KaczmarzSweep()),
+            "needs the rows of A, and Gradient has none",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             make()
@@ -256,6 +286,10 @@ def test_errors():
 def test_ranges_are_checked_on_what_is_known_under_jit():
     f = jax.jit(lambda b: jr.solve(jr.Matrix(A), b, jr.Alternating(jr.ProximalStep(0.5), jr.L1(0.1)), 2).x)
     agree(f(B), np.asarray(jr.solve(jr.Matrix(A), B, jr.Alternating(jr.ProximalStep(0.5), jr.L1(0.1)), 2).x), 1e-13)
-    for make in (lambda: jr.GradientStep(jnp.array(0.5)), lambda: jr.KaczmarzSweep(np.linspace(1, 2, 5)),
-                 lambda: jr.SampleReplacement(0.1), lambda: jr.ProximalStep(jnp.array(0.1))):
+    for make in (
+        lambda: jr.GradientStep(jnp.array(0.5)),
+        lambda: jr.KaczmarzSweep(np.linspace(1, 2, 5)),
+        lambda: jr.SampleReplacement(0.1),
+        lambda: jr.ProximalStep(jnp.array(0.1)),
+    ):
         jax.jit(lambda x: (make(), x)[1])(1.0)

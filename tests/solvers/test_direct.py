@@ -34,7 +34,9 @@ def test_tikhonov(method, shape, kind):
     x = jr.tikhonov(jr.Matrix(a), b, 0.3, method=method)
     np.testing.assert_allclose(x, solution(a, b, 0.3), atol=1e-12)
     # Mixed kinds, and an operator that is not a matrix, on a 2-D image.
-    np.testing.assert_allclose(jr.tikhonov(jr.Matrix(a), data(shape[0], complex) * 0 + b, 0.3, method=method), x, atol=1e-12)
+    np.testing.assert_allclose(
+        jr.tikhonov(jr.Matrix(a), data(shape[0], complex) * 0 + b, 0.3, method=method), x, atol=1e-12
+    )
 
 
 def test_tikhonov_of_any_operator():
@@ -112,7 +114,12 @@ def test_svd_truncation_filters_and_picard():
     np.testing.assert_allclose(picard.ratios, np.abs(u.T @ b) / s)
     np.testing.assert_allclose(F.pseudo_inverse(b, rcond=(s[2] + s[3]) / 2 / s[0]), F.truncated(b, 3))
     zero = jr.svd(jr.Matrix(np.zeros((3, 2))))
-    for x in (zero.tikhonov(data(3), 0.0), zero.pseudo_inverse(data(3)), zero.truncated(data(3), 2), zero.filter_factors(0)):
+    for x in (
+        zero.tikhonov(data(3), 0.0),
+        zero.pseudo_inverse(data(3)),
+        zero.truncated(data(3), 2),
+        zero.filter_factors(0),
+    ):
         assert not np.any(np.asarray(x))
 
 
@@ -123,8 +130,10 @@ def check_gradients(f, args, h=1e-6, rtol=1e-6):
     grads = jax.grad(f, tuple(range(len(args))))(*args)
     # JAX's gradient of a real function of complex z is d/dRe - i d/dIm.
     got = sum(float(jnp.sum(g * s).real) for g, s in zip(grads, steps, strict=True))
-    want = (f(*[a + h * s for a, s in zip(args, steps, strict=True)])
-            - f(*[a - h * s for a, s in zip(args, steps, strict=True)])) / (2 * h)
+    want = (
+        f(*[a + h * s for a, s in zip(args, steps, strict=True)])
+        - f(*[a - h * s for a, s in zip(args, steps, strict=True)])
+    ) / (2 * h)
     assert got == pytest.approx(float(want), rel=rtol, abs=1e-8)
     assert float(jax.jvp(f, args, steps)[1]) == pytest.approx(got, rel=1e-10)
 
@@ -144,8 +153,10 @@ def test_gradients(method, shape, kind):
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (4, 4)], ids=["tall", "wide", "square"])
 def test_gradients_at_lam_zero(shape):
     c = jnp.asarray(data(shape[1], complex))
-    check_gradients(lambda a, b: jnp.sum(jnp.abs(jr.tikhonov(jr.Matrix(a), b, 0.0) - c) ** 2),
-                    (matrix(*shape, kind=complex), data(shape[0], complex)))
+    check_gradients(
+        lambda a, b: jnp.sum(jnp.abs(jr.tikhonov(jr.Matrix(a), b, 0.0) - c) ** 2),
+        (matrix(*shape, kind=complex), data(shape[0], complex)),
+    )
 
 
 @pytest.mark.parametrize("lam", [0.5, 0.0])
@@ -168,8 +179,10 @@ def test_gradients_where_the_rank_is_deficient():
 
 def test_gradient_of_a_real_unknown():
     c = jnp.asarray(data(4))
-    check_gradients(lambda a, b, lam: jnp.sum((jr.tikhonov(jr.real_part(jr.Matrix(a)), b, lam) - c) ** 2),
-                    (matrix(5, 4, kind=complex), data(5, complex), 0.3))
+    check_gradients(
+        lambda a, b, lam: jnp.sum((jr.tikhonov(jr.real_part(jr.Matrix(a)), b, lam) - c) ** 2),
+        (matrix(5, 4, kind=complex), data(5, complex), 0.3),
+    )
 
 
 @pytest.mark.parametrize("lam", [0.3, np.float64(0.3), 1, jnp.array(0.3)])
@@ -182,7 +195,9 @@ def test_float32_stays(lam):
 
 def test_under_jit_and_no_retrace():
     a, b = matrix(6, 4), data(6)
-    f = jax.jit(lambda a, b: jr.tikhonov(jr.Matrix(a), b, 0.3) + jr.tikhonov(jr.Matrix(a), b, jnp.array(0.3), "cholesky"))
+    f = jax.jit(
+        lambda a, b: jr.tikhonov(jr.Matrix(a), b, 0.3) + jr.tikhonov(jr.Matrix(a), b, jnp.array(0.3), "cholesky")
+    )
     np.testing.assert_allclose(f(a, b), 2 * solution(a, b, 0.3), atol=1e-12)
     before = jr.solvers.direct._tikhonov._cache_size()
     for k in range(3):

@@ -52,10 +52,18 @@ def test_the_largest_eigenvalue_and_the_step():
     close(0.95 / jr.operator_norm(A) ** 2, STEP)
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.CGNR(), 10), (jr.Landweber(), 4000), (jr.FISTA(jr.L2(0.0), restart=True), 500), (jr.ADMM(jr.L2(0.0)), 1500),
-    (jr.PDHG(jr.L2(0.0)), 3000), (jr.CondatVu(jr.L2(0.0)), 4000),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.CGNR(), 10),
+        (jr.Landweber(), 4000),
+        (jr.FISTA(jr.L2(0.0), restart=True), 500),
+        (jr.ADMM(jr.L2(0.0)), 1500),
+        (jr.PDHG(jr.L2(0.0)), 3000),
+        (jr.CondatVu(jr.L2(0.0)), 4000),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_least_squares(solver, iterations):
     close(jr.solve(A, B, solver, iterations).x, LEAST_SQUARES)
 
@@ -68,19 +76,35 @@ def test_least_squares_and_tikhonov_directly():
     close(jr.svd(A).tikhonov(B, LAM), TIKHONOV)
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.CGNR(LAM), 10), (jr.Kaczmarz(LAM), 200), (jr.ISTA(jr.L2(LAM)), 1500), (jr.FISTA(jr.L2(LAM), restart=True), 400),
-    (jr.POGM(jr.L2(LAM)), 500), (jr.ADMM(jr.L2(LAM)), 400), (jr.PDHG(jr.L2(LAM)), 1500), (jr.CondatVu(jr.L2(LAM)), 1500),
-    (jr.Kaczmarz(np.full(3, LAM)), 200),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.CGNR(LAM), 10),
+        (jr.Kaczmarz(LAM), 200),
+        (jr.ISTA(jr.L2(LAM)), 1500),
+        (jr.FISTA(jr.L2(LAM), restart=True), 400),
+        (jr.POGM(jr.L2(LAM)), 500),
+        (jr.ADMM(jr.L2(LAM)), 400),
+        (jr.PDHG(jr.L2(LAM)), 1500),
+        (jr.CondatVu(jr.L2(LAM)), 1500),
+        (jr.Kaczmarz(np.full(3, LAM)), 200),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_tikhonov(solver, iterations):
     close(jr.solve(A, B, solver, iterations).x, TIKHONOV)
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.ADMM([jr.L2(LAM), jr.NonNegative()]), 600), (jr.PDHG([jr.NonNegative(), jr.L2(LAM)]), 1500),
-    (jr.CondatVu([jr.NonNegative(), jr.L2(LAM)]), 2000), (jr.Kaczmarz(LAM, prior=jr.NonNegative()), 600),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.ADMM([jr.L2(LAM), jr.NonNegative()]), 600),
+        (jr.PDHG([jr.NonNegative(), jr.L2(LAM)]), 1500),
+        (jr.CondatVu([jr.NonNegative(), jr.L2(LAM)]), 2000),
+        (jr.Kaczmarz(LAM, prior=jr.NonNegative()), 600),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_non_negative_tikhonov(solver, iterations):
     if isinstance(solver, jr.Kaczmarz):
         x = jr.solve(A, B, solver, iterations).x
@@ -90,19 +114,35 @@ def test_non_negative_tikhonov(solver, iterations):
         close(jr.solve(A, B, solver, iterations).x, NON_NEGATIVE)
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.ISTA(jr.L1(LAM)), 3000), (jr.FISTA(jr.L1(LAM), restart=True), 500), (jr.POGM(jr.L1(LAM)), 500),
-    (jr.ADMM(jr.L1(LAM)), 1500), (jr.ADMM(jr.L1(LAM), balance=True), 1500), (jr.PDHG(jr.L1(LAM)), 3000),
-    (jr.CondatVu(jr.L1(LAM)), 4000), (jr.Alternating(jr.GradientStep(), jr.L1(LAM)), 3000),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.ISTA(jr.L1(LAM)), 3000),
+        (jr.FISTA(jr.L1(LAM), restart=True), 500),
+        (jr.POGM(jr.L1(LAM)), 500),
+        (jr.ADMM(jr.L1(LAM)), 1500),
+        (jr.ADMM(jr.L1(LAM), balance=True), 1500),
+        (jr.PDHG(jr.L1(LAM)), 3000),
+        (jr.CondatVu(jr.L1(LAM)), 4000),
+        (jr.Alternating(jr.GradientStep(), jr.L1(LAM)), 3000),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_lasso(solver, iterations):
     close(jr.solve(A, B, solver, iterations).x, LASSO)
 
 
-@pytest.mark.parametrize("solver, wanted", [
-    (jr.Kaczmarz(LAM), KACZMARZ), (jr.Kaczmarz(LAM, block=1), KACZMARZ), (jr.Kaczmarz(LAM, block=3), KACZMARZ),
-    (jr.CGNR(LAM), CG), (jr.FISTA(jr.L1(LAM), step_size=STEP), FISTA),
-], ids=["Kaczmarz", "Kaczmarz-1", "Kaczmarz-3", "CGNR", "FISTA"])
+@pytest.mark.parametrize(
+    "solver, wanted",
+    [
+        (jr.Kaczmarz(LAM), KACZMARZ),
+        (jr.Kaczmarz(LAM, block=1), KACZMARZ),
+        (jr.Kaczmarz(LAM, block=3), KACZMARZ),
+        (jr.CGNR(LAM), CG),
+        (jr.FISTA(jr.L1(LAM), step_size=STEP), FISTA),
+    ],
+    ids=["Kaczmarz", "Kaczmarz-1", "Kaczmarz-3", "CGNR", "FISTA"],
+)
 def test_iterates(solver, wanted):
     for x, x_wanted in zip(iterates(solver, list(wanted)), wanted.values(), strict=True):
         close(x, x_wanted)
@@ -118,8 +158,11 @@ def test_tv_prox_of_a_step():
 def discs(n):
     t = (np.arange(n) + 0.5) / n * 2 - 1
     y, x = np.meshgrid(t, t, indexing="ij")
-    return (1.0 * (x**2 + y**2 < 0.64) - 0.5 * ((x - 0.2) ** 2 + (y + 0.1) ** 2 < 0.09)
-            + 0.3 * ((x + 0.3) ** 2 + (y - 0.3) ** 2 < 0.04))
+    return (
+        1.0 * (x**2 + y**2 < 0.64)
+        - 0.5 * ((x - 0.2) ** 2 + (y + 0.1) ** 2 < 0.09)
+        + 0.3 * ((x + 0.3) ** 2 + (y - 0.3) ** 2 < 0.04)
+    )
 
 
 def psnr(x, truth):
@@ -135,13 +178,17 @@ def check_image(operator, b, solver, iterations, objective, quality, truth):
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.FISTA(jr.TV(0.1, inner=20)), 60),
-    pytest.param(jr.PDHG(jr.TV(0.1), tau=0.2, sigma=0.5), 800, marks=SLOW),
-    pytest.param(jr.PDHG(jr.TV(0.1)), 1200, marks=SLOW),
-    pytest.param(jr.CondatVu(jr.TV(0.1), tau=0.2, sigma=0.55), 1500, marks=SLOW),
-    pytest.param(jr.ADMM(jr.TV(0.1), rho=0.8, relaxation=1.8), 400, marks=SLOW),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.FISTA(jr.TV(0.1, inner=20)), 60),
+        pytest.param(jr.PDHG(jr.TV(0.1), tau=0.2, sigma=0.5), 800, marks=SLOW),
+        pytest.param(jr.PDHG(jr.TV(0.1)), 1200, marks=SLOW),
+        pytest.param(jr.CondatVu(jr.TV(0.1), tau=0.2, sigma=0.55), 1500, marks=SLOW),
+        pytest.param(jr.ADMM(jr.TV(0.1), rho=0.8, relaxation=1.8), 400, marks=SLOW),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_tv_denoising(solver, iterations):
     truth = discs(128)
     y = truth + 0.1 * np.random.RandomState(0).randn(128, 128)
@@ -160,12 +207,16 @@ def test_tv_denoising_by_the_prox_itself():
 DECONVOLUTION = jr.TV(5e-3, boundary="circular")
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.ADMM(DECONVOLUTION, rho=0.1, relaxation=1.8), 200),
-    pytest.param(jr.FISTA(DECONVOLUTION), 300, marks=SLOW),
-    pytest.param(jr.PDHG(DECONVOLUTION), 3000, marks=SLOW),
-    pytest.param(jr.CondatVu(DECONVOLUTION), 800, marks=SLOW),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.ADMM(DECONVOLUTION, rho=0.1, relaxation=1.8), 200),
+        pytest.param(jr.FISTA(DECONVOLUTION), 300, marks=SLOW),
+        pytest.param(jr.PDHG(DECONVOLUTION), 3000, marks=SLOW),
+        pytest.param(jr.CondatVu(DECONVOLUTION), 800, marks=SLOW),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_tv_deconvolution(solver, iterations):
     truth = discs(128)
     blur = jr.Convolution(np.full((5, 5), 1 / 25), (128, 128), boundary="circular", origin="corner")

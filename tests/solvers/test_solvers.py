@@ -88,8 +88,12 @@ def pogm(a, b, lam, t, n):
         w_new = x - t * a.conj().T @ (a @ x - b)
         theta_new = (1 + np.sqrt(1 + 4 * theta**2)) / 2
         gamma_new = t * (2 * theta + theta_new - 1) / theta_new
-        z = (w_new + (theta - 1) / theta_new * (w_new - w) + theta / theta_new * (w_new - x)
-             + t * (theta - 1) / (gamma * theta_new) * (z - x))
+        z = (
+            w_new
+            + (theta - 1) / theta_new * (w_new - w)
+            + theta / theta_new * (w_new - x)
+            + t * (theta - 1) / (gamma * theta_new) * (z - x)
+        )
         x, w, theta, gamma = soft(z, gamma_new * lam), w_new, theta_new, gamma_new
         out.append(x)
     return out
@@ -179,16 +183,18 @@ def test_primal_dual_iterates_equal_the_papers_loop(kind):
     agree(history(a, b, jr.PDHG(prior, tau, sigma), 30), pdhg(a, b, 0.4, tau, sigma, 30))
     if kind == "real":
         sigma, tau = L / 8, 0.9 / L
-        agree(history(a, b, jr.CondatVu([prior, jr.NonNegative()], tau, sigma), 30), condat_vu(a, b, 0.4, tau, sigma, 30))
+        agree(
+            history(a, b, jr.CondatVu([prior, jr.NonNegative()], tau, sigma), 30), condat_vu(a, b, 0.4, tau, sigma, 30)
+        )
 
 
 def test_found_steps_are_what_they_say():
     t = 1 / L
     for solver, given in [
-        (jr.Landweber(), jr.Landweber(t)), (jr.ISTA(jr.L1(0.1)), jr.ISTA(jr.L1(0.1), t)),
+        (jr.Landweber(), jr.Landweber(t)),
+        (jr.ISTA(jr.L1(0.1)), jr.ISTA(jr.L1(0.1), t)),
         (jr.PDHG(jr.TV(0.1)), jr.PDHG(jr.TV(0.1), *[0.99 / np.linalg.norm(np.vstack([A, differences(6)]), 2)] * 2)),
-        (jr.CondatVu(jr.TV(0.1)),
-         jr.CondatVu(jr.TV(0.1), 0.99 / L, L / 2 / np.linalg.norm(differences(6), 2) ** 2)),
+        (jr.CondatVu(jr.TV(0.1)), jr.CondatVu(jr.TV(0.1), 0.99 / L, L / 2 / np.linalg.norm(differences(6), 2) ** 2)),
     ]:
         agree(history(A, B, solver, 10), history(A, B, given, 10), 1e-6)
 
@@ -217,18 +223,29 @@ def kaczmarz(a, b, lam, n, order, x=None, project=lambda x: x):
     return out
 
 
-TALL = {"real": (RNG.standard_normal((37, 5)), RNG.standard_normal(37)),
-        "complex": (RNG.standard_normal((37, 5)) + 1j * RNG.standard_normal((37, 5)),
-                    RNG.standard_normal(37) + 1j * RNG.standard_normal(37))}
+TALL = {
+    "real": (RNG.standard_normal((37, 5)), RNG.standard_normal(37)),
+    "complex": (
+        RNG.standard_normal((37, 5)) + 1j * RNG.standard_normal((37, 5)),
+        RNG.standard_normal(37) + 1j * RNG.standard_normal(37),
+    ),
+}
 TALL["real matrix, complex data"] = TALL["real"][0], TALL["complex"][1]
 TALL["complex matrix, real data"] = TALL["complex"][0], TALL["real"][1]
 
 
-@pytest.mark.parametrize("block, lam, kind", [
-    *[(block, lam, kind) for kind in ("real", "complex")
-      for block, lam in ((1, 0.7), (3, 0.0), (32, 0.7), (None, "vector"), (100, 0.7))],
-    (3, 0.7, "real matrix, complex data"), (3, "vector", "complex matrix, real data"),
-])
+@pytest.mark.parametrize(
+    "block, lam, kind",
+    [
+        *[
+            (block, lam, kind)
+            for kind in ("real", "complex")
+            for block, lam in ((1, 0.7), (3, 0.0), (32, 0.7), (None, "vector"), (100, 0.7))
+        ],
+        (3, 0.7, "real matrix, complex data"),
+        (3, "vector", "complex matrix, real data"),
+    ],
+)
 def test_kaczmarz_blocks_are_the_row_sweep(kind, block, lam):
     a, b = TALL[kind]
     a = a.copy()
@@ -255,15 +272,18 @@ def test_kaczmarz_random_rows(lam):
     key = jax.random.key(1)
     with np.errstate(divide="ignore"):
         chances = np.log(np.sum(a**2, 1))
-    order = np.array([jax.random.categorical(jax.random.fold_in(key, s), jnp.asarray(chances), shape=(37,))
-                      for s in range(4)])
+    order = np.array(
+        [jax.random.categorical(jax.random.fold_in(key, s), jnp.asarray(chances), shape=(37,)) for s in range(4)]
+    )
     assert len({tuple(o) for o in order}) == 4 and not np.any(order == 5)
     agree(history(a, b, jr.Kaczmarz(lam, order="random", key=key), 4), kaczmarz(a, b, lam, 4, order))
 
 
 def test_kaczmarz_random_rows_come_with_the_probability_of_their_energy():
     a = np.diag(np.sqrt([1.0, 2.0, 5.0, 0.0]))
-    aux = jr.Kaczmarz(1e3, order="random", key=jax.random.key(0)).setup(jr.LeastSquares().problem(jr.Matrix(a), jnp.ones(4)))
+    aux = jr.Kaczmarz(1e3, order="random", key=jax.random.key(0)).setup(
+        jr.LeastSquares().problem(jr.Matrix(a), jnp.ones(4))
+    )
     np.testing.assert_allclose(np.exp(aux.chances), [1, 2, 5, 0], atol=1e-12)
 
 
@@ -278,8 +298,11 @@ def test_kaczmarz_limits():
     a, b = TALL["complex"]
     lam = np.linspace(0.5, 2, 5)
     for w in (0.7, lam):
-        agree(jr.solve(jr.Matrix(a), b, jr.Kaczmarz(w), 6000).x,
-              np.linalg.solve(a.conj().T @ a + w * np.eye(5), a.conj().T @ b), 1e-10)
+        agree(
+            jr.solve(jr.Matrix(a), b, jr.Kaczmarz(w), 6000).x,
+            np.linalg.solve(a.conj().T @ a + w * np.eye(5), a.conj().T @ b),
+            1e-10,
+        )
     # Consistent and underdetermined: the solution of least norm.
     wide = a[:3]
     agree(jr.solve(jr.Matrix(wide), b[:3], jr.Kaczmarz(), 500).x, np.linalg.pinv(wide) @ b[:3], 1e-10)
@@ -306,11 +329,19 @@ def optimal(x, a, b, lam):
 
 
 L1_SOLVERS = [
-    (jr.ISTA(jr.L1(1.5)), 2000), (jr.FISTA(jr.L1(1.5), restart=True), 500), (jr.POGM(jr.L1(1.5)), 600),
+    (jr.ISTA(jr.L1(1.5)), 2000),
+    (jr.FISTA(jr.L1(1.5), restart=True), 500),
+    (jr.POGM(jr.L1(1.5)), 600),
     (jr.ADMM(jr.L1(1.5), balance=True, relaxation=1.8), 500),
-    *[pytest.param(*v, marks=pytest.mark.slow) for v in (
-        (jr.ADMM(jr.L1(1.5), rho=3.0), 500), (jr.PDHG(jr.L1(1.5)), 2000), (jr.CondatVu(jr.L1(1.5)), 2000),
-        (jr.FISTA(jr.L1(1.5)), 6000))],
+    *[
+        pytest.param(*v, marks=pytest.mark.slow)
+        for v in (
+            (jr.ADMM(jr.L1(1.5), rho=3.0), 500),
+            (jr.PDHG(jr.L1(1.5)), 2000),
+            (jr.CondatVu(jr.L1(1.5)), 2000),
+            (jr.FISTA(jr.L1(1.5)), 6000),
+        )
+    ],
 ]
 
 
@@ -323,11 +354,15 @@ def test_lasso_optimality(solver, iterations):
         assert optimal(x, a, b, 1.5) < 1e-8
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.ADMM([jr.L1(0.4, jr.Matrix(differences(6))), jr.NonNegative(), jr.L2(0.2)], rho=2.0), 2000),
-    (jr.PDHG([jr.NonNegative(), jr.L2(0.2), jr.L1(0.4, jr.Matrix(differences(6)))]), 6000),
-    (jr.CondatVu([jr.TV(0.4), jr.NonNegative(), jr.L2(0.2)]), 6000),
-], ids=["ADMM", "PDHG", "CondatVu"])
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.ADMM([jr.L1(0.4, jr.Matrix(differences(6))), jr.NonNegative(), jr.L2(0.2)], rho=2.0), 2000),
+        (jr.PDHG([jr.NonNegative(), jr.L2(0.2), jr.L1(0.4, jr.Matrix(differences(6)))]), 6000),
+        (jr.CondatVu([jr.TV(0.4), jr.NonNegative(), jr.L2(0.2)]), 6000),
+    ],
+    ids=["ADMM", "PDHG", "CondatVu"],
+)
 def test_several_priors_against_a_quadratic_programme(solver, iterations):
     K = differences(6)[:5]
     # x >= 0 and |K x| <= s, s >= 0: a smooth problem with bounds once |K x| is split into positive and negative parts.
@@ -337,11 +372,20 @@ def test_several_priors_against_a_quadratic_programme(solver, iterations):
         return x @ H @ x / 2 - x @ A.T @ B + 0.4 * np.abs(K @ x).sum()
 
     fit = scipy.optimize.minimize(
-        lambda v: v[:6] @ H @ v[:6] / 2 - v[:6] @ A.T @ B + 0.4 * v[6:].sum(), np.full(11, 0.5), method="SLSQP",
-        jac=lambda v: np.r_[H @ v[:6] - A.T @ B, np.full(5, 0.4)], bounds=[(0, None)] * 11,
-        constraints=[{"type": "ineq", "fun": lambda v: np.r_[v[6:] - K @ v[:6], v[6:] + K @ v[:6]],
-                      "jac": lambda v: np.vstack([np.hstack([-K, np.eye(5)]), np.hstack([K, np.eye(5)])])}],
-        options={"ftol": 1e-15, "maxiter": 500})
+        lambda v: v[:6] @ H @ v[:6] / 2 - v[:6] @ A.T @ B + 0.4 * v[6:].sum(),
+        np.full(11, 0.5),
+        method="SLSQP",
+        jac=lambda v: np.r_[H @ v[:6] - A.T @ B, np.full(5, 0.4)],
+        bounds=[(0, None)] * 11,
+        constraints=[
+            {
+                "type": "ineq",
+                "fun": lambda v: np.r_[v[6:] - K @ v[:6], v[6:] + K @ v[:6]],
+                "jac": lambda v: np.vstack([np.hstack([-K, np.eye(5)]), np.hstack([K, np.eye(5)])]),
+            }
+        ],
+        options={"ftol": 1e-15, "maxiter": 500},
+    )
     x = np.asarray(jr.solve(jr.Matrix(A), B, solver, iterations).x)
     agree(np.maximum(x, 0), fit.x[:6], 1e-6)
     assert objective(np.maximum(x, 0)) <= objective(fit.x[:6]) + 1e-9
@@ -349,8 +393,11 @@ def test_several_priors_against_a_quadratic_programme(solver, iterations):
 
 def test_cg_stands_still_past_convergence():
     for a, b in ((A, B), (C, D)):
-        agree(history(a, b, jr.CGNR(0.1), 200)[[6, 50, 199]],
-              [np.linalg.solve(a.conj().T @ a + 0.1 * np.eye(6), a.conj().T @ b)] * 3, 1e-10)
+        agree(
+            history(a, b, jr.CGNR(0.1), 200)[[6, 50, 199]],
+            [np.linalg.solve(a.conj().T @ a + 0.1 * np.eye(6), a.conj().T @ b)] * 3,
+            1e-10,
+        )
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-9), ("float32", 1e-3)])
@@ -393,9 +440,15 @@ def test_tv_of_a_masked_fourier_transform_every_way(boundary):
     x = np.zeros(IMAGE)
     x[2:5, 1:6] = 1
     b, prior = F(x), jr.TV(0.05, boundary=boundary)
-    xs = [np.asarray(jr.solve(F, b, solver, n).x) for solver, n in (
-        (jr.ADMM(prior, rho=0.1), 3000), (jr.CondatVu(prior, tau=0.9, sigma=0.05), 6000), (jr.PDHG(prior, 0.3, 0.3), 6000),
-        (jr.FISTA(prior, restart=True), 1500))]
+    xs = [
+        np.asarray(jr.solve(F, b, solver, n).x)
+        for solver, n in (
+            (jr.ADMM(prior, rho=0.1), 3000),
+            (jr.CondatVu(prior, tau=0.9, sigma=0.05), 6000),
+            (jr.PDHG(prior, 0.3, 0.3), 6000),
+            (jr.FISTA(prior, restart=True), 1500),
+        )
+    ]
     values = [float(jnp.sum(jnp.abs(F(v) - b) ** 2) / 2 + prior(jnp.asarray(v))) for v in xs]
     np.testing.assert_allclose(values, min(values), rtol=1e-6)
     for v in xs:
@@ -407,16 +460,32 @@ def test_stacked_measurements():
     S = jr.stack([jr.Matrix(A), jr.Matrix(C)])
     both, b = np.vstack([A, C]), (B, D)
     want = np.linalg.solve(both.conj().T @ both + 0.3 * np.eye(6), both.conj().T @ np.r_[B, D])
-    for solver, n in ((jr.CGNR(0.3), 20), (jr.PDHG(jr.L2(0.3)), 1500), (jr.ADMM(jr.L2(0.3), rho=5.0), 300),
-                      (jr.CondatVu(jr.L2(0.3)), 1500)):
+    for solver, n in (
+        (jr.CGNR(0.3), 20),
+        (jr.PDHG(jr.L2(0.3)), 1500),
+        (jr.ADMM(jr.L2(0.3), rho=5.0), 300),
+        (jr.CondatVu(jr.L2(0.3)), 1500),
+    ):
         agree(jr.solve(S, b, solver, n).x, want, 1e-9)
 
 
-@pytest.mark.parametrize("solver, iterations", [
-    (jr.CGNR(0.2), 20), (jr.ADMM(jr.L2(0.2)), 400), (jr.Kaczmarz(0.2), 2000),
-    *[pytest.param(*v, marks=pytest.mark.slow) for v in (
-        (jr.FISTA(jr.L2(0.2), restart=True), 500), (jr.PDHG(jr.L2(0.2)), 2500), (jr.CondatVu(jr.L2(0.2)), 2500))],
-], ids=lambda v: getattr(v, "__class__", v).__name__)
+@pytest.mark.parametrize(
+    "solver, iterations",
+    [
+        (jr.CGNR(0.2), 20),
+        (jr.ADMM(jr.L2(0.2)), 400),
+        (jr.Kaczmarz(0.2), 2000),
+        *[
+            pytest.param(*v, marks=pytest.mark.slow)
+            for v in (
+                (jr.FISTA(jr.L2(0.2), restart=True), 500),
+                (jr.PDHG(jr.L2(0.2)), 2500),
+                (jr.CondatVu(jr.L2(0.2)), 2500),
+            )
+        ],
+    ],
+    ids=lambda v: getattr(v, "__class__", v).__name__,
+)
 def test_weighted_least_squares(solver, iterations):
     w = np.array([1.0, 0, 2, 0.5, 1, 3, 1, 1, 0.1])
     for kind in ("real", "complex"):

@@ -35,18 +35,27 @@ SOLVERS = {
     "ISTA": (lambda lam: jr.ISTA(jr.L1(lam)), lambda lam, t: jr.ISTA(jr.L1(lam), t), 12),
     "ISTA TV": (lambda lam: jr.ISTA(jr.TV(lam)), lambda lam, t: jr.ISTA(jr.TV(lam), t), 5),
     "FISTA": (lambda lam: jr.FISTA(jr.L1(lam)), lambda lam, t: jr.FISTA(jr.L1(lam), t), 12),
-    "FISTA restart": (lambda lam: jr.FISTA(jr.L1(lam), restart=True),
-                      lambda lam, t: jr.FISTA(jr.L1(lam), t, restart=True), 40),
+    "FISTA restart": (
+        lambda lam: jr.FISTA(jr.L1(lam), restart=True),
+        lambda lam, t: jr.FISTA(jr.L1(lam), t, restart=True),
+        40,
+    ),
     "POGM": (lambda lam: jr.POGM(jr.L1(lam)), lambda lam, t: jr.POGM(jr.L1(lam), t), 12),
     "ADMM": (lambda lam: jr.ADMM(jr.L1(lam)), lambda lam, t: jr.ADMM([jr.L1(lam), jr.L2(lam)], 3 * t), 8),
-    "ADMM balance": (lambda lam: jr.ADMM(l1_differences(lam), 0.01, balance=True),
-                     lambda lam, t: jr.ADMM(l1_differences(lam), t, balance=True, relaxation=1.5), 8),
+    "ADMM balance": (
+        lambda lam: jr.ADMM(l1_differences(lam), 0.01, balance=True),
+        lambda lam, t: jr.ADMM(l1_differences(lam), t, balance=True, relaxation=1.5),
+        8,
+    ),
     "PDHG": (lambda lam: jr.PDHG(l1_differences(lam)), lambda lam, t: jr.PDHG(l1_differences(lam), t, t / 2), 12),
     "CondatVu": (lambda lam: jr.CondatVu(jr.TV(lam)), lambda lam, t: jr.CondatVu(jr.TV(lam), t, t / 2), 12),
-    "Alternating": (lambda lam: jr.Alternating(jr.ProximalStep(2 * lam), jr.L1(lam)),
-                    lambda lam, t: jr.Alternating(jr.GradientStep(t), jr.L1(lam)), 6),
+    "Alternating": (
+        lambda lam: jr.Alternating(jr.ProximalStep(2 * lam), jr.L1(lam)),
+        lambda lam, t: jr.Alternating(jr.GradientStep(t), jr.L1(lam)),
+        6,
+    ),
 }
-CORE = ("Landweber", "CGNR before", "Kaczmarz", "FISTA", "ADMM", "CondatVu")
+CORE = ("CGNR before", "Kaczmarz", "FISTA", "ADMM")
 
 
 def each(names, fast=CORE):
@@ -74,7 +83,7 @@ def check_gradients(f, args, h=2e-6):
         s = s / jnp.linalg.norm(s.ravel())
         # JAX's gradient of a real function of a complex z is d/dRe - i d/dIm.
         got = float(jnp.sum(g * s).real)
-        plus, minus = (f(*args[:k], v + sign * h * s, *args[k + 1:]) for sign in (1, -1))
+        plus, minus = (f(*args[:k], v + sign * h * s, *args[k + 1 :]) for sign in (1, -1))
         assert got == pytest.approx(float(plus - minus) / (2 * h), rel=1e-6, abs=1e-8), f"argument {k}"
 
 
@@ -92,8 +101,10 @@ def test_gradients_equal_central_differences(name):
 
 
 MRI = {
-    "CGNR": (jr.CGNR, 4), "FISTA": (lambda lam: jr.FISTA(jr.L1(lam)), 6),
-    "ADMM": (lambda lam: jr.ADMM(jr.TV(lam), rho=0.3), 3), "PDHG": (lambda lam: jr.PDHG(jr.TV(lam)), 8),
+    "CGNR": (jr.CGNR, 4),
+    "FISTA": (lambda lam: jr.FISTA(jr.L1(lam)), 6),
+    "ADMM": (lambda lam: jr.ADMM(jr.TV(lam), rho=0.3), 3),
+    "PDHG": (lambda lam: jr.PDHG(jr.TV(lam)), 8),
     "CondatVu": (lambda lam: jr.CondatVu(jr.TV(lam)), 8),
 }
 
@@ -111,8 +122,11 @@ def test_gradients_reach_maps_and_mask_values(name, mask_shape):
     check_gradients(f, (maps, mask, b, jnp.asarray(0.2)))
 
 
-@pytest.mark.parametrize("solver", [jr.CGNR(0.1), jr.FISTA(jr.L1(0.1)), jr.ADMM(jr.L1(0.1)), jr.ADMM(jr.L1(0.1), balance=True)],
-                         ids=["CGNR", "FISTA", "ADMM", "ADMM balance"])
+@pytest.mark.parametrize(
+    "solver",
+    [jr.CGNR(0.1), jr.FISTA(jr.L1(0.1)), jr.ADMM(jr.L1(0.1)), jr.ADMM(jr.L1(0.1), balance=True)],
+    ids=["CGNR", "FISTA", "ADMM", "ADMM balance"],
+)
 def test_gradients_reach_weights_also_where_they_are_zero(solver):
     a, b = draw(8, 5), draw(8)
     w = jnp.array([1.0, 0.0, 2.0, 0.5, 1.0, 1.0, 0.0, 1.0])
@@ -133,7 +147,8 @@ def test_zero_data_gives_zero_with_finite_gradients(name):
     f = functools.partial(x_of, name)
     assert not np.any(f(a, jnp.zeros(8), lam))
     for g in jax.jit(jax.grad(lambda a, b, lam: jnp.sum(f(a, b, lam)) ** 2 + jnp.sum(f(a, b, lam)), (0, 1, 2)))(
-            a, jnp.zeros(8), lam):
+        a, jnp.zeros(8), lam
+    ):
         assert np.all(np.isfinite(g))
 
 
@@ -164,8 +179,11 @@ def test_vmap_over_masks_and_maps_equals_the_loop(name):
     np.testing.assert_allclose(jax.vmap(f)(maps, masks), [f(*v) for v in zip(maps, masks, strict=True)], atol=1e-10)
     # The values themselves carry the batch.
     stacked = jax.vmap(jr.sense)(maps, masks)
-    np.testing.assert_allclose(jax.vmap(lambda A: jr.solve(A, b, solver, 5).x)(stacked)[1],
-                               jr.solve(jr.sense(maps[1], masks[1]), b, solver, 5).x, atol=1e-10)
+    np.testing.assert_allclose(
+        jax.vmap(lambda A: jr.solve(A, b, solver, 5).x)(stacked)[1],
+        jr.solve(jr.sense(maps[1], masks[1]), b, solver, 5).x,
+        atol=1e-10,
+    )
 
 
 def test_vmap_over_solvers_and_keys():
@@ -195,7 +213,9 @@ def test_vmap_with_a_tolerance_stops_each_on_its_own():
 # ---- jit
 
 
-@each(["Landweber", "CGNR before", "Kaczmarz random", "FISTA restart", "ADMM", "CondatVu"], fast=("CGNR before", "ADMM"))
+@each(
+    ["Landweber", "CGNR before", "Kaczmarz random", "FISTA restart", "ADMM", "CondatVu"], fast=("CGNR before", "ADMM")
+)
 def test_jit_equals_eager(name):
     a, b, lam = draw(8, 5), draw(8), 0.3
     inside = jax.jit(functools.partial(x_of, name))(a, b, lam)
@@ -211,7 +231,9 @@ def test_values_may_be_made_inside_jit():
     @jax.jit
     def f(b):
         xs = [jr.solve(jr.Matrix(a), b, plain(0.3), 1).x for plain, _, _ in SOLVERS.values()]
-        x = jr.solve(jr.Matrix(a), b, jr.CGNR(jnp.array(0.1)), 5, tolerance=jnp.array(1e-3), data=jr.LeastSquares(np.ones(8)))
+        x = jr.solve(
+            jr.Matrix(a), b, jr.CGNR(jnp.array(0.1)), 5, tolerance=jnp.array(1e-3), data=jr.LeastSquares(np.ones(8))
+        )
         return sum(xs) + x.x
 
     assert np.all(np.isfinite(f(b)))
@@ -231,8 +253,14 @@ def test_new_masks_maps_tolerances_and_recorded_values_do_not_trace_again():
     before = _solve._cache_size()
     for k in range(3):
         A = jr.sense(draw(2, 8, 7, kind=complex), RNG.random((8, 1)) < 0.5)
-        r = jr.solve(A, draw(2, 8, 7, kind=complex), jr.FISTA(jr.TV(0.1 * (k + 1))), 3, tolerance=0.1 / (k + 1),
-                     record=jr.Partial(record.func, draw(8, 7)))
+        r = jr.solve(
+            A,
+            draw(2, 8, 7, kind=complex),
+            jr.FISTA(jr.TV(0.1 * (k + 1))),
+            3,
+            tolerance=0.1 / (k + 1),
+            record=jr.Partial(record.func, draw(8, 7)),
+        )
         assert r.history.shape == (3,)
     assert _solve._cache_size() == before + 1
 
@@ -240,7 +268,7 @@ def test_new_masks_maps_tolerances_and_recorded_values_do_not_trace_again():
 # ---- dtypes
 
 
-@each([n for n in SOLVERS if n != "CGNR past"])
+@each([n for n in SOLVERS if n != "CGNR past"], fast=("FISTA", "Kaczmarz"))
 def test_float32_stays_float32(name):
     a, b = draw(8, 5).astype("float32"), draw(8)
     plain, stepped, _ = SOLVERS[name]
@@ -259,8 +287,13 @@ def test_float32_stays_float32(name):
 def test_complex64_stays():
     A = jr.sense(draw(2, 8, 8, kind=complex).astype("complex64"), np.ones((8, 1)))
     b = draw(2, 8, 8, kind=complex)
-    for solver in (jr.CGNR(0.1), jr.FISTA(jr.L1(0.1, jr.Wavelet((8, 8), "haar", 1))), jr.POGM(jr.TV(0.1)),
-                   jr.ADMM([jr.TV(0.1), jr.L1(np.float64(0.1))], balance=True), jr.PDHG(jr.FusedLasso(0.1, 0.1))):
+    for solver in (
+        jr.CGNR(0.1),
+        jr.FISTA(jr.L1(0.1, jr.Wavelet((8, 8), "haar", 1))),
+        jr.POGM(jr.TV(0.1)),
+        jr.ADMM([jr.TV(0.1), jr.L1(np.float64(0.1))], balance=True),
+        jr.PDHG(jr.FusedLasso(0.1, 0.1)),
+    ):
         assert jr.solve(A, b, solver, 2, data=jr.LeastSquares(np.ones(1))).x.dtype == jnp.complex64
 
 
@@ -284,10 +317,16 @@ def test_unrolling_one_solver_is_solve_to_the_last_bit(name):
         assert np.array_equal(got, want)
 
 
-@pytest.mark.parametrize("make", [
-    lambda lam, t: jr.ISTA(jr.L1(lam), t), lambda lam, t: jr.Alternating(jr.GradientStep(t), jr.L1(lam)),
-    lambda lam, t: jr.Alternating(jr.ProximalStep(100 * t), jr.L1(lam)), lambda lam, t: jr.Alternating(jr.KaczmarzSweep(t), jr.L1(lam)),
-], ids=["ISTA", "gradient", "proximal", "Kaczmarz"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda lam, t: jr.ISTA(jr.L1(lam), t),
+        lambda lam, t: jr.Alternating(jr.GradientStep(t), jr.L1(lam)),
+        lambda lam, t: jr.Alternating(jr.ProximalStep(100 * t), jr.L1(lam)),
+        lambda lam, t: jr.Alternating(jr.KaczmarzSweep(t), jr.L1(lam)),
+    ],
+    ids=["ISTA", "gradient", "proximal", "Kaczmarz"],
+)
 def test_separate_leaves_are_separate_steps(make):
     a, b = jr.Matrix(draw(8, 5)), draw(8)
     lams, ts = jnp.array([0.1, 0.5, 0.2, 0.9]), jnp.array([0.02, 0.01, 0.03, 0.015])
@@ -335,8 +374,9 @@ def test_unroll_with_checkpoint_and_gradients_to_each_step():
 def test_unroll_takes_start_weights_and_solvers_without_leaves():
     a, b, x0 = jr.Matrix(draw(8, 5)), draw(8), draw(5)
     data = jr.LeastSquares(np.linspace(0, 1, 8))
-    assert np.array_equal(jr.unroll(a, b, jr.Landweber(), 3, x0=x0, data=data),
-                          jr.solve(a, b, jr.Landweber(), 3, x0=x0, data=data).x)
+    assert np.array_equal(
+        jr.unroll(a, b, jr.Landweber(), 3, x0=x0, data=data), jr.solve(a, b, jr.Landweber(), 3, x0=x0, data=data).x
+    )
 
 
 def test_unroll_float32_and_errors():
