@@ -20,8 +20,7 @@ def main() -> None:
     pairs = [(seconds("jax"), seconds("jaxrecon")) for _ in range(repeats)]
     jax, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
-    print(f"import jax {jax:.3f} s, import jaxrecon (jax included) {ours:.3f} s, median ratio {ratio:.2f} of {repeats}; "
-          f"{time.strftime('%Y-%m-%d')}")
+    print(f"import jax {jax:.3f} s, import jaxrecon (jax included) {ours:.3f} s, median ratio {ratio:.2f} of {repeats}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python benchmarks/solver_cost.py                    # all of it: table, JSON and log-log figure, about 10 minutes
     python benchmarks/solver_cost.py --sizes 64 128     # smaller
 
-1. Dense systems of growing N (2 N measurements, singular values falling from 1 to 1e-2): Tikhonov by direct SVD, Cholesky,
-   CG, Kaczmarz, Landweber, FISTA and ADMM, every one on the objective 1/2 |Ax-b|^2 + lam/2 |x|^2, and the exponent p of
-   time ~ N^p fitted to the sizes.
+1. Dense systems of growing N (2 N measurements, singular values falling from 1 to 1e-2): Tikhonov by direct SVD,
+   Cholesky, CG, Kaczmarz, Landweber, FISTA and ADMM, every one on the objective 1/2 |Ax-b|^2 + lam/2 |x|^2, and the
+   exponent p of time ~ N^p fitted to the sizes.
 2. Multi-coil MRI, 4-fold undersampled: Tikhonov, wavelet-l1 and TV by every solver that fits.
 """
 
@@ -225,7 +225,8 @@ def print_rows(rows: list[Row]) -> None:
         goal = "direct" if r.target is None else f"{r.target:.0e}"
         applied = "-" if r.forward is None else f"{r.forward:.0f}+{r.adjoint:.0f}"
         print(f"{r.problem:15s} {r.size:5d} {r.method:14s} {goal:>7s} {r.iterations or '-':>6} "
-              f"{r.compile_s:8.2f} {1e3 * r.setup_s:9.2f} {1e3 * r.seconds:10.2f} {applied:>11s} {r.reached:9.1e}", flush=True)
+              f"{r.compile_s:8.2f} {1e3 * r.setup_s:9.2f} {1e3 * r.seconds:10.2f} {applied:>11s} {r.reached:9.1e}",
+              flush=True)
 
 
 def figure(rows: list[Row], fitted: dict[str, float], path: Path) -> None:
@@ -252,8 +253,8 @@ def main() -> None:
     parser.add_argument("--mri", type=int, default=128, help="image size of the MRI problem; 0 leaves it out")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
-    print(f"{'problem':15s} {'N':>5s} {'method':14s} {'to':>7s} {'its':>6s} {'compile s':>8s} {'setup ms':>9s} {'total ms':>10s} "
-          f"{'A + A^H':>11s} {'reached':>9s}")
+    print(f"{'problem':15s} {'N':>5s} {'method':14s} {'to':>7s} {'its':>6s} {'comp. s':>8s} {'setup ms':>9s} "
+          f"{'total ms':>10s} {'A + A^H':>11s} {'reached':>9s}")
     rows: list[Row] = []
     for n in args.sizes:
         rows += dense_rows(n)

@@ -12,7 +12,7 @@ import jax
 
 
 def compile_and_median(run: Callable[[], Any], repeats: int = 5, budget: float = 20.0) -> tuple[float, float]:
-    """(seconds of the first call less a warm one, median seconds of the warm calls), stopping after `budget` seconds."""
+    """(seconds of the first call less a warm one, median seconds of the warm calls), within about `budget` seconds."""
     start = time.perf_counter()
     jax.block_until_ready(run())
     first = time.perf_counter() - start
