@@ -6,7 +6,6 @@
 import statistics
 import subprocess
 import sys
-import time
 
 
 def seconds(module: str) -> float:
