@@ -65,7 +65,9 @@ from .value import static, value
 # these names to editors and type checkers.
 _MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
 _FROM = {
-    "calibration": ("compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten", "whitening_matrix"),
+    "calibration": (
+        "calibration_size", "compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten", "whitening_matrix",
+    ),
 }
 _HOME = {name: module for module, names in _FROM.items() for name in names}
 

@@ -8,6 +8,7 @@ from . import metrics as metrics
 from . import plots as plots
 from . import simulate as simulate
 from . import testing as testing
+from .calibration import calibration_size as calibration_size
 from .calibration import compress_coils as compress_coils
 from .calibration import espirit as espirit
 from .calibration import noise_covariance as noise_covariance

@@ -22,8 +22,8 @@ class Alternating(Solver):
 
     Example:
         >>> ista = jr.Alternating(jr.GradientStep(), jr.L1(0.1))
-        >>> jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05]), ista, iterations=5).x.round(6).tolist()
-        [0.9, 0.0]
+        >>> print(jr.solve(jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05]), ista, iterations=5).x.round(6))
+        [0.9 0. ]
     """
 
     dc: ConsistencyStep
