@@ -66,7 +66,8 @@ from .value import static, value
 _MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
 _FROM = {
     "calibration": (
-        "calibration_size", "compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten", "whitening_matrix",
+        "calibration_size", "compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten",
+        "whitening_matrix",
     ),
 }
 _HOME = {name: module for module, names in _FROM.items() for name in names}
