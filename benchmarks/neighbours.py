@@ -11,10 +11,6 @@ Problems (neighbours/problems.py): 8 coils, 320 x 320, complex64, 4-fold: 80 lin
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,14 +18,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from sides import HERE, Side, clock, difference, limit_threads, setup, start, versions, write_report
 
-HERE = Path(__file__).resolve().parent
-SIDES = HERE / "neighbours"
-VENVS = HERE / ".venvs"
-sys.path.insert(0, str(SIDES))
+SCRIPTS = HERE / "neighbours"
+sys.path.insert(0, str(SCRIPTS))
 
 import problems  # noqa: E402
-from worker import MANY_SWEEPS  # noqa: E402
 
 
 class Rival(NamedTuple):
@@ -71,64 +65,6 @@ FLOORS = ("FFT+IFFT", "numba")  # quoted the other way round: ours / theirs, to 
 OBJECTIVE_SLACK = 1e-3  # ours may end this much above the neighbour's objective and still count as the same
 
 
-class Side:
-    """A worker process."""
-
-    def __init__(self, name: str, python: Path, problem: Path, answers: Path):
-        command = [str(python), str(SIDES / f"{name}_side.py"), str(problem), str(answers)]
-        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(SIDES), str(HERE.parent)])}
-        self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the {self.name} side ended with code {self.process.wait()} at {request}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def setup() -> None:
-    for name in ("sigpy", "scico"):
-        subprocess.run([sys.executable, "-m", "venv", str(VENVS / name)], check=True)
-        pip = [str(VENVS / name / "bin" / "python"), "-m", "pip", "install", "-q"]
-        subprocess.run([*pip, "-r", str(SIDES / f"requirements-{name}.txt")], check=True)
-    print(f"environments in {VENVS}")
-
-
-def machine(threads: int) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        models = []
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{models[0] if models else platform.processor()}, {threads} of {os.cpu_count()} cores, load {load} at start"
-
-
-def difference(a: str, b: str) -> float:
-    x, y = np.load(a), np.load(b)
-    return float(np.linalg.norm(x - y) / np.linalg.norm(y))
-
-
-def clock(entries: dict[str, tuple[Side, str]], mask: str, repeats: int) -> dict[str, list[float]]:
-    """One run of every entry a round, in rotating order."""
-    seconds: dict[str, list[float]] = {label: [] for label in entries}
-    labels = list(entries)
-    for r in range(repeats):
-        for label in labels[r % len(labels) :] + labels[: r % len(labels)]:
-            side, work = entries[label]
-            seconds[label] += side.ask(work=work, mask=mask, repeat=1)["seconds"]
-    return seconds
-
-
 def measure(
     work: str, mask: str, sides: dict[str, Side], problem: dict[str, np.ndarray], repeats: int
 ) -> dict[str, Any]:
@@ -140,7 +76,7 @@ def measure(
     for label, name, its_work in candidates:
         if name not in sides:
             continue
-        reply = sides[name].ask(work=its_work, mask=mask, repeat=0)
+        reply = sides[name].ask(work=its_work, case=mask, repeat=0)
         if "answer" not in reply:
             notes.append(f"{label}: {reply.get('error', reply.get('absent'))}")
             continue
@@ -156,7 +92,7 @@ def measure(
     row["seconds"] = seconds = clock(entries, mask, repeats)
     if {"jaxrecon", "jaxrecon, many"} <= set(seconds):  # a sweep without its preparation
         one, many = seconds.pop("jaxrecon"), seconds.pop("jaxrecon, many")
-        seconds["jaxrecon"] = [(m - o) / (MANY_SWEEPS - 1) for m, o in zip(many, one, strict=True)]
+        seconds["jaxrecon"] = [(m - o) / (problems.MANY_SWEEPS - 1) for m, o in zip(many, one, strict=True)]
         seconds["jaxrecon, with preparation"] = one
     row["ratios"], row["verdicts"] = {}, {}
     if "jaxrecon" not in seconds:
@@ -211,29 +147,19 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=HERE / "results" / "neighbours.json")
     arguments = parser.parse_args()
     if arguments.setup:
-        setup()
+        setup(("sigpy", "scico"), SCRIPTS)
         return 0
-    if hasattr(os, "sched_setaffinity"):  # children inherit it
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
-    line = machine(arguments.threads)
+    line = limit_threads(arguments.threads)
     print(line)
 
     with tempfile.TemporaryDirectory() as folder:
         problem, stored = problems.make(), Path(folder) / "problem.npz"
         np.savez(stored, **problem)  # type: ignore[arg-type]
-        pythons = {"jaxrecon": Path(sys.executable)}
-        for name, venv in (("sigpy", "sigpy"), ("scico", "scico"), ("numba", "sigpy")):
-            python = VENVS / venv / "bin" / "python"
-            if python.exists():
-                pythons[name] = python
-            else:
-                print(f"{name}: no environment, left out; run with --setup first")
-        sides = {name: Side(name, python, stored, Path(folder)) for name, python in pythons.items()}
+        environments = {"jaxrecon": None, "sigpy": "sigpy", "scico": "scico", "numba": "sigpy"}
+        sides = start(environments, SCRIPTS, stored, Path(folder))
         rows = []
         try:
-            versions = {name: side.ask(work="about")["versions"] for name, side in sides.items()}
-            for name, found in versions.items():
-                print(f"{name:10s}" + ", ".join(f"{package} {number}" for package, number in found.items()))
+            found = versions(sides)
             for work in arguments.only:
                 for mask in TASKS[work].masks:
                     if mask in problems.MASKS and mask not in arguments.masks:
@@ -244,10 +170,7 @@ def main() -> int:
             for side in sides.values():
                 side.close()
 
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": line, "platform": platform.platform(), "repeats": arguments.repeats, "versions": versions}
-    report["rows"] = rows
-    arguments.output.write_text(json.dumps(report, indent=1))
+    write_report(arguments.output, line, arguments.repeats, found, rows)
     verdicts = [verdict for row in rows for verdict in row["verdicts"].values() if verdict["target"] is not None]
     good = sum(verdict["met"] and verdict["same_answer"] for verdict in verdicts)
     print(f"\n{good} of {len(verdicts)} targets met with the same answer; {arguments.output}")

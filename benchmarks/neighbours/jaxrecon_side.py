@@ -7,8 +7,8 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from problems import KACZMARZ_LAM
-from worker import CG_ITERATIONS, LEVELS, MANY_SWEEPS, WAVELET, WAVELET_ITERATIONS, serve
+from problems import CG_ITERATIONS, INNER, KACZMARZ_LAM, LEVELS, MANY_SWEEPS, WAVELET, WAVELET_ITERATIONS
+from worker import serve
 
 # FISTA with restart, of a grid of solvers: after so many iterations its objective is below what every neighbour
 # reaches in 100. The objectives are compared before anything is timed.
@@ -74,4 +74,4 @@ if __name__ == "__main__":
         "kaczmarz": partial(kaczmarz, sweeps=1),
         "kaczmarz_many": partial(kaczmarz, sweeps=MANY_SWEEPS),
     }
-    serve("jaxrecon", works, ("jaxrecon", "jax", "jaxlib", "numpy"))
+    serve("jaxrecon", works, ("jaxrecon", "jax", "jaxlib", "numpy"), inner=INNER)

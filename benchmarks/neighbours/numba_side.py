@@ -6,7 +6,7 @@ parts (and 10 x faster than an interleaved real view), so one function serves bo
 
 import numba
 import numpy as np
-from problems import KACZMARZ_LAM
+from problems import INNER, KACZMARZ_LAM
 from worker import serve
 
 
@@ -36,4 +36,4 @@ def kaczmarz(problem, dtype):
 
 
 if __name__ == "__main__":
-    serve("numba", {"kaczmarz": kaczmarz}, ("numba", "llvmlite", "numpy"))
+    serve("numba", {"kaczmarz": kaczmarz}, ("numba", "llvmlite", "numpy"), inner=INNER)

@@ -13,6 +13,10 @@ COILS, SIZE, LINES, CALIBRATION = 8, 320, 80, 24  # 4-fold: 80 of 320 lines, 24 
 ROWS, COLUMNS = 2000, 1000
 KACZMARZ_LAM = 1.0
 MASKS = ("line", "2d")
+WAVELET, LEVELS = "db4", 4
+CG_ITERATIONS, WAVELET_ITERATIONS, TV_ITERATIONS = 30, 100, 100
+MANY_SWEEPS = 101  # (time of these - time of one) / 100 is a Kaczmarz sweep without its preparation
+INNER = {"normal": 10, "normal_tuned": 10, "normal_centred": 10, "floor": 10, "kaczmarz": 10}
 
 # Shepp & Logan's ellipses in Toft's contrast: value, half axes, centre, rotation in degrees
 ELLIPSES = (

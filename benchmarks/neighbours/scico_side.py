@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pywt
 import scico.numpy as snp
+from problems import CG_ITERATIONS, INNER, LEVELS, TV_ITERATIONS, WAVELET, WAVELET_ITERATIONS
 from scico.functional import Functional, L1Norm, SeparableFunctional, ZeroFunctional
 from scico.linop import DFT, Diagonal, FiniteDifference, LinearOperator, VerticalStack
 from scico.loss import SquaredL2Loss
@@ -27,7 +28,7 @@ from scico.optimize import PDHG
 from scico.optimize.admm import ADMM, LinearSubproblemSolver
 from scico.optimize.pgm import AcceleratedPGM
 from scico.solver import cg as scico_cg
-from worker import CG_ITERATIONS, LEVELS, TV_ITERATIONS, WAVELET, WAVELET_ITERATIONS, serve
+from worker import serve
 
 SILENT = {"fields": {"Iter": "%d"}, "itstat_func": lambda solver: (solver.itnum,)}
 TV_RHO_OVER_LAM, TV_INNER = 100.0, 2  # of a grid: the fewest inner steps that reach the objective to 1e-3
@@ -215,4 +216,4 @@ if __name__ == "__main__":
     works = {name: partial(work, form="plain") for name, work in plain.items()}
     for form in ("tuned", "centred"):
         works |= {f"{name}_{form}": partial(work, form=form) for name, work in plain.items()}
-    serve("scico", works, ("scico", "jax", "jaxlib", "numpy"), to_numpy)
+    serve("scico", works, ("scico", "jax", "jaxlib", "numpy"), to_numpy, inner=INNER)

@@ -1,9 +1,8 @@
 """A side of the benchmark as a process: requests and replies are JSON lines on stdin and stdout.
 
-    {"work": "cg", "mask": "line", "repeat": 1}  ->  {"seconds": [0.31], "answer": ".../sigpy_cg_line.npy", "inner": 1}
+    {"work": "cg", "case": "line", "repeat": 1}  ->  {"seconds": [0.31], "answer": ".../sigpy_cg_line.npy", "inner": 1}
     {"work": "about"}                            ->  {"versions": {...}, "works": [...]}
 
-"mask" is "line" or "2d"; for Kaczmarz it is the dtype, "float32" or "complex64".
 The first request for a work prepares it and runs it unclocked (compilation); later ones only run. One clocked run may
 hold `inner` executions, so that short works are not lost in the clock; "seconds" is already per execution.
 Standard library and numpy only: every side's environment has these.
@@ -22,10 +21,6 @@ import numpy as np
 Run = Callable[[], Any]  # does the work once and returns its finished answer (device work waited for)
 Prepare = Callable[[Mapping[str, np.ndarray], str], Run]
 
-INNER = {"normal": 10, "normal_tuned": 10, "normal_centred": 10, "floor": 10, "kaczmarz": 10}
-WAVELET, LEVELS = "db4", 4
-CG_ITERATIONS, WAVELET_ITERATIONS, TV_ITERATIONS = 30, 100, 100
-MANY_SWEEPS = 101  # (time of these - time of one) / 100 is a Kaczmarz sweep without its preparation
 
 
 def versions(*names: str) -> dict[str, str]:
@@ -43,8 +38,12 @@ def serve(
     works: dict[str, Prepare],
     packages: tuple[str, ...],
     to_numpy: Callable[[str, Any], np.ndarray] = lambda work, answer: np.asarray(answer),
+    inner: Mapping[str, int] | None = None,
 ) -> None:
-    """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS. to_numpy(work, answer): centred."""
+    """Answer requests until stdin closes. argv: PROBLEM.npz FOLDER-FOR-ANSWERS.
+
+    to_numpy(work, answer) brings the answer into the layout of the problem; inner[work] runs make one clocked run.
+    """
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a package prints must not land between the replies
     with np.load(sys.argv[1]) as stored:
@@ -52,21 +51,21 @@ def serve(
     folder, ready = sys.argv[2], {}
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        work, mask = request["work"], request.get("mask", "line")
+        work, case = request["work"], request.get("case", "")
         if work == "about":
             return {"versions": versions(*packages), "works": sorted(works)}
         if work not in works:
             return {"absent": f"{side} has no {work}"}
-        reply: dict[str, Any] = {"inner": INNER.get(work, 1)}
-        if (work, mask) not in ready:
+        reply: dict[str, Any] = {"inner": (inner or {}).get(work, 1)}
+        if (work, case) not in ready:
             begin = time.perf_counter()
-            run = works[work](problem, mask)
-            path = os.path.join(folder, f"{side}_{work}_{mask}.npy")
+            run = works[work](problem, case)
+            path = os.path.join(folder, f"{side}_{work}_{case}.npy")
             np.save(path, to_numpy(work, run()))
             run()  # a second pass: some loops compile their second iteration's types anew
-            ready[work, mask] = run, path
+            ready[work, case] = run, path
             reply["first"] = time.perf_counter() - begin
-        run, reply["answer"] = ready[work, mask]
+        run, reply["answer"] = ready[work, case]
         reply["seconds"] = []
         for _ in range(request.get("repeat", 1)):
             begin = time.perf_counter()
