@@ -89,7 +89,7 @@ def versions(sides: dict[str, Side]) -> dict[str, dict[str, str]]:
     """What each side runs, printed too."""
     found = {name: side.ask(work="about")["versions"] for name, side in sides.items()}
     for name, packages in found.items():
-        print(f"{name:12s}" + ", ".join(f"{package} {number}" for package, number in packages.items()), flush=True)
+        print(f"{name:14s}" + ", ".join(f"{package} {number}" for package, number in packages.items()), flush=True)
     return found
 
 
