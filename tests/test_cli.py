@@ -78,7 +78,9 @@ def test_cg_finds_the_truth_at_any_scale(scan, kspace, truth, factor):
     np.testing.assert_allclose(image() / factor, truth, atol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "prior"), [("fista", "tv"), ("pogm", "wavelet")])
+@pytest.mark.parametrize(("method", "prior"), [
+    ("fista", "tv"), pytest.param("pogm", "wavelet", marks=pytest.mark.slow),
+])
 def test_solves_the_stated_problem(scan, method, prior):
     arguments = ("--method", method, "--prior", prior, "--lam", "3e-3", "--iterations", 40)
     result = invoke("reconstruct", scan(), *arguments, "-o", "out.npz")
@@ -104,6 +106,7 @@ def test_solves_the_stated_problem(scan, method, prior):
     assert np.linalg.norm(image("other.npz") - image()) < 0.02 * np.linalg.norm(image())
 
 
+@pytest.mark.slow
 def test_an_odd_size_is_extended_for_wavelets(scan, kspace, maps, truth):
     scan(kspace=kspace[:, :27, :31], maps=maps[:, :27, :31])
     assert methods.padded((27, 31)) == (28, 32)

@@ -16,6 +16,10 @@ X0 = RNG.standard_normal(5)
 NOTHING = jr.L1(0.0)
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 def once(a, b, dc, x0=None, n=1):
     A = a if isinstance(a, jr.LinearOperator) else jr.Matrix(a)
     return jr.solve(A, b, jr.Alternating(dc, NOTHING), n, x0=x0).x
@@ -32,7 +36,7 @@ def soft(v, t):
 # ---- each step
 
 
-@pytest.mark.parametrize("a, b", [(A, B), (C, D)], ids=["real", "complex"])
+@pytest.mark.parametrize("a, b", [slow(A, B), (C, D)], ids=["real", "complex"])
 def test_the_steps_by_hand(a, b):
     gram, rhs = a.conj().T @ a, a.conj().T @ b
     t = 0.7 / np.linalg.norm(a, 2) ** 2
@@ -119,7 +123,7 @@ def test_sample_replacement_where_no_coil_sees_anything():
 # ---- the formula
 
 
-@pytest.mark.parametrize("a, b", [(A, B), (C, D)], ids=["real", "complex"])
+@pytest.mark.parametrize("a, b", [slow(A, B), (C, D)], ids=["real", "complex"])
 def test_alternating_is_ista(a, b):
     for step in (1.0, 0.5):
         t = None if step == 1.0 else step / np.linalg.norm(a, 2) ** 2
@@ -214,6 +218,7 @@ def test_implicit_gradient_is_the_unrolled_one():
         agree(one, np.asarray(other), 1e-9)
 
 
+@pytest.mark.slow
 def test_gradients_through_sample_replacement_reach_maps_and_data():
     mask = RNG.random((6, 5)) < 0.5
     maps, b, x0 = image(2, 6, 5), image(2, 6, 5), image(6, 5)
@@ -236,8 +241,8 @@ def test_gradients_through_sample_replacement_reach_maps_and_data():
     "dc",
     [
         jr.GradientStep(np.float64(0.8)),
-        jr.ProximalStep(jnp.array(0.5)),
-        jr.KaczmarzSweep(1),
+        slow(jr.ProximalStep(jnp.array(0.5))),
+        slow(jr.KaczmarzSweep(1)),
         jr.KaczmarzSweep(np.linspace(1, 2, 5)),
     ],
     ids=lambda v: type(v).__name__,
@@ -246,6 +251,7 @@ def test_float32_stays(dc):
     assert once(A.astype("float32"), B, dc).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_float32_stays_through_sample_replacement():
     maps = image(2, 4, 4).astype("complex64")
     for operator, b in (
@@ -283,6 +289,7 @@ def test_errors():
         jr.Alternating(jr.GradientStep(), 0.1)
 
 
+@pytest.mark.slow
 def test_ranges_are_checked_on_what_is_known_under_jit():
     f = jax.jit(lambda b: jr.solve(jr.Matrix(A), b, jr.Alternating(jr.ProximalStep(0.5), jr.L1(0.1)), 2).x)
     agree(f(B), np.asarray(jr.solve(jr.Matrix(A), B, jr.Alternating(jr.ProximalStep(0.5), jr.L1(0.1)), 2).x), 1e-13)

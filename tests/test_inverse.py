@@ -52,8 +52,10 @@ def test_ill_conditioned(rng):
     np.testing.assert_allclose(x, want, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["real", "complex"])
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize(("kind", "warm"), [
+    ("complex", True), *(pytest.param(*case, marks=pytest.mark.slow)
+                         for case in [("real", True), ("real", False), ("complex", False)]),
+])
 def test_gradients_equal_those_of_dense_algebra(rng, kind, warm):
     m, b, w = jnp.asarray(hermitian(rng, 6, kind)), jnp.asarray(vector(rng, 6, kind)), jnp.asarray(vector(rng, 6, kind))
     start = jnp.asarray(vector(rng, 6, kind)) if warm else None
@@ -84,6 +86,7 @@ def test_gradients_equal_central_differences(rng):
     np.testing.assert_allclose(jax.jvp(loss, (0.0,), (1.0,))[1], want, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_second_derivative(rng):
     m, b = jnp.asarray(hermitian(rng, 5, "complex")), jnp.asarray(vector(rng, 5, "complex"))
 
@@ -111,7 +114,7 @@ def test_vmap_equals_loop(rng):
                                rtol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.slow), "complex"])
 def test_zero_rhs_and_its_gradients(rng, kind):
     m, zero = jnp.asarray(hermitian(rng, 4, kind)), jnp.zeros(4, kind if kind == "complex" else float)
     x = solve_positive(Matrix(m), zero)
@@ -129,7 +132,7 @@ def test_starting_at_the_solution_needs_no_step(rng):
     np.testing.assert_allclose(x, want, rtol=1e-11)
 
 
-@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.slow), "complex"])
 def test_singular_but_consistent(rng, kind):
     m = hermitian(rng, 8, kind, rank=5)
     b = m @ vector(rng, 8, kind)

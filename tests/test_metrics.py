@@ -73,7 +73,7 @@ def test_fitted_scale_is_the_least_squares_one(rng):
     assert float(nrmse(0 * m, mref, fit_scale=True)) == 1.0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "complex64"])
 def test_single_precision_stays_single(rng, dtype):
     x, ref = pair(rng, (24, 20), dtype)
     wide = tuple(v.astype("complex128" if dtype == "complex64" else "float64") for v in (x, ref))

@@ -64,7 +64,7 @@ class Interpolation(LinearOperator):
         return by_pair(self.fraction, x)
 
 
-@pytest.fixture(params=["real", "complex"])
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.slow), "complex"])
 def draw(request, rng):
     def array(*shape):
         v = rng.standard_normal(shape)
@@ -110,7 +110,9 @@ def test_double_transpose_is_the_map(fraction, draw):
     same(jax.linear_transpose(once, y)(x)[0], by_jax(fraction, x))
 
 
-@pytest.mark.parametrize("axes", [(None, 0), (0, None), (0, 0), (1, 1), (None, 1)])
+@pytest.mark.parametrize("axes", [
+    (None, 0), (0, 0), *(pytest.param(axes, marks=pytest.mark.slow) for axes in [(0, None), (1, 1), (None, 1)]),
+])
 def test_vmap(rng, draw, axes):
     fractions, xs = jnp.asarray(rng.random((3, M))), draw(3, N)
     f = fractions[0] if axes[0] is None else jnp.moveaxis(fractions, 0, axes[0])

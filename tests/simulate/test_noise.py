@@ -27,7 +27,7 @@ def test_sigma_is_the_deviation_of_each_real_component(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-@pytest.mark.parametrize("snr", [-3.0, 25.0])
+@pytest.mark.parametrize("snr", [pytest.param(-3.0, marks=pytest.mark.slow), 25.0])
 def test_snr_holds_over_the_measured_samples(rng, dtype, snr):
     b = rng.standard_normal((3, 20, 21)) * 7
     b = (b + 1j * b[::-1]).astype(dtype) if dtype == "complex128" else b.astype(dtype)
@@ -48,7 +48,7 @@ def test_noise_level_is_what_snr_means_on_average(rng):
         assert np.mean([snr_db(b * mask, d) for d in draws]) == pytest.approx(10, abs=0.05)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.slow), "complex128"])
 def test_covariance_of_the_coils(rng, dtype):
     w = rng.standard_normal((4, 4)) + (1j * rng.standard_normal((4, 4)) if dtype == "complex128" else 0)
     c = w @ w.conj().T + np.eye(4)

@@ -284,6 +284,7 @@ def test_float32_stays_float32(name):
         assert r.x.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_complex64_stays():
     A = jr.sense(draw(2, 8, 8, kind=complex).astype("complex64"), np.ones((8, 1)))
     b = draw(2, 8, 8, kind=complex)
