@@ -11,7 +11,7 @@ from importlib import import_module as _import_module
 from jax.tree_util import Partial
 
 from .consistency import GradientStep, KaczmarzSweep, ProximalStep, SampleReplacement
-from .fidelity import LeastSquares
+from .fidelity import LeastSquares, PoissonLikelihood
 from .operator import LinearOperator, batched, dense, matched_pair, operator_norm, real_part, stack
 from .operators import (
     CoilMaps,
@@ -47,11 +47,14 @@ from .solvers import (
     ISTA,
     PDHG,
     POGM,
+    SART,
+    SIRT,
     SVD,
     Alternating,
     CondatVu,
     Kaczmarz,
     Landweber,
+    RichardsonLucy,
     Solution,
     Solver,
     solve,
@@ -65,10 +68,21 @@ from .value import static, value
 # these names to editors and type checkers.
 _MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
 _FROM = {
+    "analytic": ("FBP", "fbp"),
     "calibration": (
-        "calibration_size", "compress_coils", "espirit", "noise_covariance", "rss", "rss_maps", "whiten",
-        "whitening_matrix",
+        "background_sigma", "calibration_size", "compress_coils", "espirit", "frequency_snr", "noise_covariance",
+        "relative_lam", "row_weights", "rss", "rss_maps", "select_frequencies", "whiten", "whitening_matrix",
     ),
+    "geometry": ("ConeBeam", "FanBeam", "FanVectors", "ParallelBeam"),
+    "gridding": ("Gridding",),
+    "operators.cone": ("ConeBeamXRay",),
+    "operators.density": ("pipe_menon", "radial_density"),
+    "operators.nufft": ("NUFFT",),
+    "operators.off_resonance": ("OffResonance",),
+    "operators.system_matrix": ("SystemMatrix",),
+    "operators.xray": ("XRay",),
+    "transmission": ("line_integrals", "transmission_weights"),
+    "wiener": ("Wiener",),
 }
 _HOME = {name: module for module, names in _FROM.items() for name in names}
 
@@ -89,13 +103,13 @@ def __getattr__(name: str):
 
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SVD", "TV", "Alternating", "Box",
-    "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient",
+    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SART", "SIRT", "SVD", "TV", "Alternating",
+    "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient",
     "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
-    "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "Prior", "ProximalStep",
-    "RealValued", "SampleReplacement", "Solution", "Solver", "Wavelet", "ZeroFilled", "batched", "dense",
-    "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve", "stack", "static", "svd",
-    "tikhonov", "unroll", "value",
+    "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
+    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Solution", "Solver", "Wavelet",
+    "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve",
+    "stack", "static", "svd", "tikhonov", "unroll", "value",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 

@@ -73,7 +73,8 @@ def demo(output: Annotated[Path, typer.Option("--output", "-o", help="The pictur
 def reconstruct(
         scan: Annotated[Path, typer.Argument(
             metavar="SCAN", show_default=False,
-            help="An .npz file with kspace or ksp (coils, ny, nx), and perhaps mask and maps.")],
+            help="A file of raw data: ISMRMRD, fastMRI, BART (.cfl), MATLAB (.mat); or .npz with kspace or ksp (coils, "
+                 "ny, nx), and perhaps mask and maps.")],
         method: Annotated[str, typer.Option(
             help="fista, pogm, ista, condat-vu, pdhg, admm, cg, landweber or zero-filled.")] = "fista",
         prior: Annotated[str | None, typer.Option(
@@ -85,17 +86,19 @@ def reconstruct(
         iterations: Annotated[int | None, typer.Option(
             help="Default: 100; 15 for cg, 30 for landweber.", show_default=False)] = None,
         maps: Annotated[str, typer.Option(
-            help="Coil maps: espirit, rss, or the name of an array in SCAN. auto: `maps` of SCAN where it has them, "
-                 "else espirit; none needed for one coil.")] = "auto",
+            help="Coil maps: espirit, rss, or the name of an array in SCAN (BART: a .cfl file). auto: `maps` of SCAN "
+                 "where it has them, else espirit; none needed for one coil.")] = "auto",
+        slice: Annotated[int | None, typer.Option(
+            help="Which slice of SCAN, from 0. Default: the middle one.", show_default=False)] = None,
         output: Annotated[Path | None, typer.Option(
             "--output", "-o", show_default=False,
             help="The result, .npz. Default, unless --png is given: SCAN-METHOD-PRIOR.npz in this folder.")] = None,
         png: Annotated[Path | None, typer.Option(
             help="A picture of the result beside the zero-filled image.", show_default=False)] = None) -> None:
-    """Reconstruct one slice of a Cartesian scan.
+    """Reconstruct one slice of a scan, Cartesian or along a trajectory.
 
-    Minimises 1/2 |A x - b|² + lam prior(x), with b scaled so that 99 % of the pixels of the zero-filled image lie below
-    1: one lam then means the same for every scanner. The image is scaled back.
+    Minimises 1/2 |A x - b|² + lam prior(x), with b scaled so that 99 % of the pixels of the zero-filled (or
+    gridded) image lie below 1: one lam then means the same for every scanner. The image is scaled back.
 
     OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective and version.
 
@@ -104,7 +107,7 @@ def reconstruct(
     """
     from .reconstruct import run
 
-    run(scan, method, prior, lam, iterations, maps, output, png)
+    run(scan, method, prior, lam, iterations, maps, output, png, slice)
 
 
 @app.command()

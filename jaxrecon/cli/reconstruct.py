@@ -15,40 +15,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import plots
-from ..calibration import espirit, rss_maps
-from ..io import Scan, read_npz, write_npz
+from ..io import middle, write_npz
 from ..io.atomic import check_writable
-from ..operators import sense
 from ..solvers import solve
 from .errors import Failure, of_the_input
 from .info import installed
 from .methods import DEFAULT_LAM, METHODS, choose, extended, make_solver, scale_of
+from .scans import problem, read
 
 
 def run(path: Path, method: str, prior: str | None, lam: float | None, iterations: int | None, maps: str,
-        output: Path | None, png: Path | None) -> None:
+        output: Path | None, png: Path | None, slice: int | None = None) -> None:
     method, prior = choose(method, prior)
     lam = _checked_lam(method, prior, lam)
     iterations = METHODS[method].iterations if iterations is None else iterations
     if iterations < (method != "zero-filled"):
         raise Failure(f"--iterations must be 1 or more, got {iterations}")
     if output is None and png is None:
-        output = Path(f"{path.stem}-{method}-{prior}.npz" if prior != "none" else f"{path.stem}-{method}.npz")
+        stem = path.stem.removesuffix(".nii")
+        output = Path(f"{stem}-{method}-{prior}.npz" if prior != "none" else f"{stem}-{method}.npz")
     with of_the_input():
         _check_outputs(path, output, png)
-        scan = read_npz(path, maps="maps" if maps == "auto" else None if maps in ("espirit", "rss") else maps)
-        kspace = jnp.asarray(scan.kspace)
-        A = sense(find_maps(scan, maps), None if scan.mask.all() else scan.mask)
-        b = kspace.astype(A.codomain.dtype)
-        zero_filled = A.H(b)
-        scale = scale_of(zero_filled)
+        A, b, direct, name, window, about = problem(read(path, maps, slice), maps)
+        scale = scale_of(direct)
         if not jnp.isfinite(scale):
             largest = np.abs(np.asarray(b)).max()
-            raise ValueError(f"{path}: values up to {largest:.3g} overflow {b.dtype}; divide kspace by that first")
+            raise ValueError(f"{path}: values up to {largest:.3g} overflow {b.dtype}; divide the samples by that first")
         if not scale > 0:
-            raise ValueError(f"{path}: the zero-filled image is zero everywhere: the coil maps do not fit the data")
+            raise ValueError(f"{path}: the image is zero everywhere: the coil maps do not fit the data")
     started = time.perf_counter()
-    image, objective = zero_filled, None
+    image, objective = direct, None
     if method != "zero-filled":
         A, crop = extended(A, prior)
         solver = make_solver(method, prior, lam, A.domain)
@@ -59,12 +55,12 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
         if not bool(solution.ok):
             raise Failure(f"{method} diverged: the image holds values that are not finite; nothing was written", 1)
     seconds = time.perf_counter() - started
-    _write(output, png, path, image, zero_filled, {
+    image, direct = middle(image, window), middle(direct, window)
+    _write(output, png, path, image, {name: direct}, {
         "method": method, "prior": prior, "lam": np.float64(lam), "iterations": iterations, "scale": np.float64(scale),
         "objective": np.zeros(0) if objective is None else np.asarray(objective), "version": installed("jaxrecon")})
     console = Console(soft_wrap=True, highlight=False)
-    ny, nx = image.shape
-    parts = [f"{ny} x {nx} pixels", f"{scan.kspace.shape[0]} coils", f"{float(np.mean(scan.mask)):.1%} of k-space",
+    parts = [f"{' x '.join(map(str, image.shape))} pixels", f"{b.shape[0]} coils", *about,
              method if prior == "none" else f"{method}, {prior}, lam {lam:g}"]
     if method != "zero-filled":
         parts += [f"{iterations} iterations", f"{seconds:.1f} s"]
@@ -72,16 +68,6 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
     for written in (output, png):
         if written is not None:
             console.print(f"wrote {written}", markup=False)
-
-
-def find_maps(scan: Scan, maps: str = "auto") -> Any:
-    """Coil maps as --maps asks for them."""
-    if maps not in ("espirit", "rss") and scan.maps is not None:
-        return jnp.asarray(scan.maps)
-    if maps == "auto" and scan.kspace.shape[0] == 1:
-        return jnp.ones(scan.kspace.shape, scan.kspace.dtype)
-    # The calibration region is found from the data.
-    return (rss_maps if maps == "rss" else espirit)(jnp.asarray(scan.kspace), calibration=None)
 
 
 def _checked_lam(method: str, prior: str, lam: float | None) -> float:
@@ -109,7 +95,7 @@ def _check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
         import matplotlib.figure  # noqa: F401
 
 
-def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_filled: Any,
+def _write(output: Path | None, png: Path | None, path: Path, image: Any, direct: dict[str, Any],
            about: dict[str, Any]) -> None:
     image = np.asarray(image).astype(np.complex64)
     with of_the_input():
@@ -118,10 +104,11 @@ def _write(output: Path | None, png: Path | None, path: Path, image: Any, zero_f
         if png is not None:
             # Both by one window: the prior takes away peaks, never adds them.
             top = float(np.percentile(np.abs(image), 99.8)) or 1.0
-            panels = {"zero-filled": np.asarray(zero_filled)}
+            panels = {name: np.asarray(x) for name, x in direct.items()}
             if about["method"] != "zero-filled":
                 name = about["method"]
                 panels[name if about["prior"] == "none" else f"{name}, {about['prior']} {about['lam']:g}"] = image
+            panels = {name: x[len(x) // 2] if x.ndim > 2 else x for name, x in panels.items()}
             plots.compare(panels, title=path.stem, window=(0.0, top), path=png)
 
 

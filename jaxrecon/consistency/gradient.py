@@ -13,7 +13,7 @@ from .base import ConsistencyStep
 
 @value
 class GradientStep(ConsistencyStep):
-    """x - t A^H (A x - b) with t = step / |A|^2.
+    """x - t A^H (A x - b) with t = step / |A|^2; for other data terms x - t A^H f'(A x), t = step / curvature.
 
     Args:
         step: in units of 1/|A|^2, so that it means the same for every operator: 0 < step < 2 converges. |A|^2 is found
@@ -32,7 +32,7 @@ class GradientStep(ConsistencyStep):
             raise ValueError(f"GradientStep needs step > 0 (in units of 1/|A|^2), got {self.step}")
 
     def setup(self, problem):
-        return safe_divide(scalar_like(self.step, problem.rhs), problem.curvature())
+        return safe_divide(scalar_like(self.step, problem.domain), problem.curvature())
 
     def __call__(self, problem, x, aux):
         return x - aux * problem.gradient(x), aux

@@ -13,9 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..fidelity import Problem
-from ..operator import RealPart
-from ..operators import Matrix
+from ..fidelity import Problem, quadratic
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, static, value
 from .base import ConsistencyStep
@@ -106,6 +104,7 @@ class Sweep:
             moves = _backward(a, alpha, len(planes), rows_complex)
             return tuple(map(jnp.add, planes, moves)), w + self.lam * alpha
 
+        shape, x = x.shape, x.reshape(-1)
         x = x if self.scale is None else x * self.scale
         planes = (x.real, x.imag) if is_complex(x) else (x,)
         if self.key is None:
@@ -113,7 +112,7 @@ class Sweep:
         else:
             planes, w = self._random_rows(block, planes, w, count)
         x = jax.lax.complex(*planes) if len(planes) == 2 else planes[0]
-        return (x if self.scale is None else x / self.scale), w
+        return (x if self.scale is None else x / self.scale).reshape(shape), w
 
     def _random_rows(self, block, x, w, count):
         number = self.b.shape[0]
@@ -147,13 +146,15 @@ def _backward(a, alpha, planes, rows_complex):
 
 def sweep_setup(problem: Problem, lam: Any, order: str, key: Any, block: int | None) -> Sweep:
     """The rows of a problem laid out in blocks, with the small inverses made once."""
+    problem = quadratic(problem, "Kaczmarz")
     a, b = _rows_of(problem)
     lam = scalar_like(lam, b)
     scale = None
     if lam.ndim:
-        if lam.shape != a.shape[1:]:
-            raise ValueError(f"lam has shape {lam.shape}, but there are {a.shape[1]} unknowns")
-        scale = jnp.sqrt(lam)
+        if lam.shape != problem.rhs.shape:
+            raise ValueError(f"lam has shape {lam.shape}, but there are {a.shape[1]} unknowns, shaped "
+                             f"{problem.rhs.shape}")
+        scale = jnp.sqrt(lam.reshape(-1))
         a, lam = a / scale, jnp.ones((), lam.dtype)
     if order == "shuffled":
         chosen = jax.random.permutation(key, a.shape[0])
@@ -201,12 +202,11 @@ def default_block(dtype: Any) -> int:
 
 def _rows_of(problem):
     A, b = problem.A, problem.b
-    if isinstance(A, RealPart) and isinstance(A.operator, Matrix) and is_complex(A.operator.a):
-        # A complex row acts on a real x as two real rows.
-        a = A.operator.a
-        return (jnp.stack([a.real, a.imag], 1).reshape(-1, a.shape[1]), jnp.stack([b.real, b.imag], 1).reshape(-1))
-    A = A.operator if isinstance(A, RealPart) else A
-    if not isinstance(A, Matrix):
+    a = A.matrix
+    if a is None:
         raise ValueError(f"Kaczmarz needs the rows of A, and {type(A).__name__} has none; pass jr.Matrix(jr.dense(A)), "
                          "with x flattened, or use CGNR")
-    return A.a, b
+    if A.real_domain and is_complex(a):
+        # A complex row acts on a real x as two real rows.
+        return (jnp.stack([a.real, a.imag], 1).reshape(-1, a.shape[1]), jnp.stack([b.real, b.imag], 1).reshape(-1))
+    return a, b

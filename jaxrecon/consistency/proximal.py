@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator.inverse import implicit_solve
 from ..priors.base import scalar_like
 from ..value import is_concrete, static, value
@@ -37,7 +38,11 @@ class ProximalStep(ConsistencyStep):
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f"ProximalStep needs iterations >= 1 or None, got {self.iterations}")
 
-    def __call__(self, problem, x, aux):
+    def setup(self, problem):
+        quadratic(problem, self)
+        return ()
+
+    def __call__(self, problem: LeastSquaresProblem, x, aux):
         lam = scalar_like(self.lam, x)
         rhs = problem.rhs + lam * x
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..fidelity import quadratic
 from ..priors.base import scalar_like
 from ..value import is_concrete, safe_divide, value
 from .base import ConsistencyStep
@@ -38,6 +39,7 @@ class SampleReplacement(ConsistencyStep):
             raise ValueError(f"SampleReplacement needs noise >= 0, got {self.noise}")
 
     def setup(self, problem):
+        problem = quadratic(problem, self)
         energy = problem.A.sampled_energy
         if energy is None:
             raise ValueError("SampleReplacement needs an operator that samples a unitary transform (jr.Fourier, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .atomic import atomic_write
-from .scan import Scan
+from .image import Image
+from .scan import NonCartesianScan, Scan
 
 KSPACE_NAMES = ("kspace", "ksp")
 LARGEST = 2**32  # bytes of one array
@@ -60,6 +62,36 @@ def read_npz(path: str | os.PathLike, maps: str | None = "maps", largest: int = 
         raise ValueError(f"{path}: {error}") from None
 
 
+def load_npz(path: str | os.PathLike, maps: str | None = "maps",
+             largest: int = LARGEST) -> Scan | NonCartesianScan | Image:
+    """The value in an .npz file, as `save` writes them.
+
+    A Cartesian scan (`kspace` or `ksp`), one along a trajectory (`samples`, `nodes`, `shape`), or an image (`image`,
+    perhaps `affine`).
+    """
+    path = os.fspath(path)
+    names = set(list_npz(path))
+    scan = None
+    if names & set(KSPACE_NAMES) or not ("image" in names or {"samples", "nodes", "shape"} <= names):
+        scan = read_npz(path, maps, largest)
+        wanted = ["noise", "crop"]
+    elif "image" in names:
+        wanted = ["image", "affine"]
+    else:
+        wanted = ["samples", "nodes", "shape", "density", "noise", "crop"]
+    a: dict[str, Any] = dict(read_arrays(path, [n for n in wanted if n in names], largest))
+    try:
+        for name in {"shape", "crop"} & set(a):
+            if a[name].dtype.kind not in "iu" or a[name].ndim != 1:
+                raise ValueError(f"{name} must be whole numbers, got {a[name].dtype} of {a[name].shape}")
+            a[name] = tuple(a[name].tolist())
+        if scan is not None:
+            return Scan(scan.kspace, scan.mask, scan.maps, a.get("noise"), a.get("crop"))
+        return Image(a["image"], affine=a.get("affine")) if "image" in a else NonCartesianScan(**a)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
     """Write arrays, numbers and strings to an .npz file, whole or not at all, and without pickle.
 
@@ -100,7 +132,7 @@ def _archive(path):
         raise ValueError(f"{path} is not a regular file")
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error, OSError):
         raise ValueError(f"{path} is not an .npz file, or a damaged one") from None
 
 
@@ -127,7 +159,8 @@ def _read(archive: zipfile.ZipFile, path, name: str, largest: int) -> np.ndarray
             return data
     except _Refused as error:
         raise ValueError(f"{path}: cannot read {name}: {error}") from None
-    except (ValueError, EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, OSError, RuntimeError, OverflowError, MemoryError, SyntaxError, TypeError,
+            struct.error, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: cannot read {name}, the file is damaged or not written by NumPy "
                          f"({' '.join(str(error).split())})") from None
 

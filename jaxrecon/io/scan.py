@@ -1,4 +1,4 @@
-"""What a reader returns: the samples of one Cartesian slice, checked."""
+"""What a reader returns: the samples of one slice, Cartesian or not, checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..value import value
+from ..value import static, value
 
 
 @value
@@ -19,6 +19,10 @@ class Scan:
             what is not zero in some coil. A mask of whole lines is kept as (ny, 1) or (1, nx), the form that `jr.sense`
             has a fast path for.
         maps: complex coil sensitivities, of the shape of kspace.
+        noise: (coils, coils) covariance of the noise of kspace, per real component, where the file has noise scans:
+            `jr.whiten(scan.kspace, scan.noise)` (and the maps likewise) before reconstruction.
+        crop: (ny, nx) of the middle of the image that the scan was made for; outside lies oversampling. None: all.
+        slice, slices: which slice of how many in the file this is.
 
     Attributes:
         kspace: complex64 (complex128 where it was), (coils, ny, nx), zero outside the mask.
@@ -37,6 +41,10 @@ class Scan:
     kspace: Any
     mask: Any = None
     maps: Any = None
+    noise: Any = None
+    crop: tuple[int, int] | None = static(default=None)
+    slice: int = static(default=0)
+    slices: int = static(default=1)
 
     def check(self):
         kspace = _complex("kspace", self.kspace)
@@ -62,7 +70,75 @@ class Scan:
             _finite("maps", maps)
             if not maps.any():
                 raise ValueError("maps are zero everywhere")
-        for name, v in (("kspace", kspace), ("mask", mask), ("maps", maps)):
+        noise = _noise(self.noise, len(kspace))
+        crop = _crop(self.crop, image)
+        for name, v in (("kspace", kspace), ("mask", mask), ("maps", maps), ("noise", noise), ("crop", crop)):
+            object.__setattr__(self, name, v)
+
+
+@value
+class NonCartesianScan:
+    """One multi-coil slice or volume along a trajectory, on the host.
+
+    Args:
+        samples: complex (coils, ...), or (...) of the shape of the nodes for one coil.
+        nodes: float (..., ndim), cycles per pixel in [-1/2, 1/2); nodes[..., d] belongs to axis d of the image, so y
+            before x. As `jr.NUFFT(nodes, shape)` takes them.
+        shape: (ny, nx) or (nz, ny, nx) of the image.
+        density: float, of the shape of samples of one coil: weights that make the adjoint a gridding reconstruction.
+        noise, crop, slice, slices: as in `Scan`.
+
+    Raises:
+        ValueError: shapes that do not fit, nodes out of range, values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> nodes = np.stack([np.zeros(5), np.linspace(-0.5, 0.4, 5)], -1)
+        >>> jr.io.NonCartesianScan(np.ones(5, complex), nodes, (8, 8)).samples.shape
+        (1, 5)
+    """
+
+    samples: Any
+    nodes: Any
+    shape: tuple[int, ...] = static()
+    density: Any = None
+    noise: Any = None
+    crop: tuple[int, ...] | None = static(default=None)
+    slice: int = static(default=0)
+    slices: int = static(default=1)
+
+    def check(self):
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) not in (2, 3) or min(shape) < 1:
+            raise ValueError(f"shape must be (ny, nx) or (nz, ny, nx), got {self.shape}")
+        samples, nodes = _complex("samples", self.samples), np.asarray(self.nodes)
+        if nodes.dtype.kind != "f" or nodes.ndim < 2 or nodes.shape[-1] != len(shape) or 0 in nodes.shape:
+            raise ValueError(f"nodes must be real, of shape (..., {len(shape)}) for an image of {shape}, got "
+                             f"{nodes.dtype} of {nodes.shape}")
+        if samples.shape == nodes.shape[:-1]:
+            samples = samples[None]
+        if samples.shape[1:] != nodes.shape[:-1] or not len(samples):
+            raise ValueError(f"samples have shape {samples.shape}, but nodes {nodes.shape}: samples must be (coils, "
+                             f"{', '.join(map(str, nodes.shape[:-1]))})")
+        _finite("samples", samples)
+        _finite("nodes", nodes)
+        if np.abs(nodes).max() > 0.5:
+            raise ValueError(f"nodes reach {np.abs(nodes).max():g}; they must be in cycles per pixel, [-1/2, 1/2): "
+                             "divide cycles per field of view by the number of pixels")
+        if not samples.any():
+            raise ValueError("all samples are zero: there is nothing to reconstruct")
+        # e^{-2 pi i n k} is the same at both ends.
+        nodes = np.where(nodes >= 0.5, nodes - 1, nodes)
+        density = self.density
+        if density is not None:
+            density = np.asarray(density)
+            if density.dtype.kind != "f" or density.shape != nodes.shape[:-1]:
+                raise ValueError(f"density must be real, of shape {nodes.shape[:-1]}, got {density.dtype} of "
+                                 f"{density.shape}")
+            _finite("density", density)
+        noise, crop = _noise(self.noise, len(samples)), _crop(self.crop, shape)
+        for name, v in (("samples", samples), ("nodes", nodes), ("shape", shape), ("density", density),
+                        ("noise", noise), ("crop", crop)):
             object.__setattr__(self, name, v)
 
 
@@ -83,6 +159,39 @@ def _complex(name: str, x: Any) -> np.ndarray:
     return x.astype(np.complex128 if x.dtype.itemsize >= 16 else np.complex64)
 
 
+def _noise(noise: Any, coils: int) -> np.ndarray | None:
+    if noise is None:
+        return None
+    noise = np.asarray(noise)
+    if noise.shape != (coils, coils):
+        raise ValueError(f"noise must be the covariance ({coils}, {coils}) of the coils, got {noise.shape}")
+    _finite("noise", noise)
+    return noise
+
+
+def _crop(crop: Any, image: tuple[int, ...]) -> tuple[int, ...] | None:
+    if crop is None or tuple(crop) == tuple(image):
+        return None
+    crop = tuple(int(n) for n in crop)
+    if len(crop) != len(image) or not all(1 <= n <= size for n, size in zip(crop, image, strict=True)):
+        raise ValueError(f"crop {crop} is not a part of the image, {image}")
+    return crop
+
+
+def middle(x: Any, shape: tuple[int, ...] | None) -> Any:
+    """The middle of the trailing axes of x, so that the centre N // 2 stays the centre.
+
+    Example:
+        >>> jr.io.middle(jnp.arange(6), (3,)).tolist()
+        [2, 3, 4]
+    """
+    if shape is None:
+        return x
+    old = x.shape[x.ndim - len(shape):]
+    window = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(old, shape, strict=True))
+    return x[(..., *window)]
+
+
 def _finite(name: str, x: np.ndarray) -> None:
     bad = ~np.isfinite(x)
     if bad.any():
@@ -94,7 +203,7 @@ def _finite(name: str, x: np.ndarray) -> None:
 def _mask(mask: Any, image: tuple[int, ...]) -> np.ndarray:
     mask = np.asarray(mask)
     ny, nx = image
-    if mask.shape not in ((ny, nx), (ny, 1), (1, nx)):
+    if mask.shape not in ((ny, nx), (ny, 1), (1, nx), (1, 1)):
         raise ValueError(f"mask has shape {mask.shape}, but k-space of {ny} x {nx} needs ({ny}, {nx}), ({ny}, 1) or "
                          f"(1, {nx})")
     if mask.dtype != bool:

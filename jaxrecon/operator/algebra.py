@@ -37,6 +37,10 @@ class Composed(LinearOperator):
             return self.inner.gram
         return Sandwich(self.inner, self.outer.gram)
 
+    def weighted_gram(self, w):
+        outer = self.outer.weighted_gram(w)
+        return None if outer is None else Sandwich(self.inner, outer)
+
     @property
     def sampled_energy(self):
         # M U C with C^H C diagonal: coil maps before a masked Fourier transform.
@@ -143,6 +147,10 @@ class Scaled(LinearOperator):
     @property
     def gram(self):
         return Scaled(self.operator.gram, jnp.real(self.factor * jnp.conj(self.factor)))
+
+    def weighted_gram(self, w):
+        inner = self.operator.weighted_gram(w)
+        return None if inner is None else Scaled(inner, jnp.real(self.factor * jnp.conj(self.factor)))
 
     @property
     def spectrum(self):

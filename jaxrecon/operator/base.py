@@ -74,6 +74,11 @@ class LinearOperator:
         return False
 
     @property
+    def one_by_one(self) -> bool:
+        """True where a batch is faster one after the other than by vmap: FFTs on CPU, while each fits the cache."""
+        return False
+
+    @property
     def spectrum(self) -> jax.Array | None:
         """The eigenvalues of an operator that is diagonal under the (uncentred) FFT over all axes, else None."""
         return None
@@ -87,6 +92,14 @@ class LinearOperator:
     def sampled_energy(self) -> jax.Array | None:
         """For A = M U, where M selects samples (0 or 1) and U^H U is diagonal: that diagonal, else None."""
         return jnp.ones(()) if self.orthogonal else None
+
+    def weighted_gram(self, w: jax.Array) -> LinearOperator | None:
+        """A^H diag(w) A where A knows a cheaper form than applying both, else None.
+
+        w is real and broadcasts to the measurements: over an axis that it lacks, or where it has length 1, values are
+        shared.
+        """
+        return None
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         """A @ B: x -> A(B x). A is lifted over extra leading axes that B makes (coils, frames)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 
 from ..value import static, value
@@ -28,12 +30,24 @@ class Batched(LinearOperator):
         return self.operator.orthogonal
 
     @property
+    def one_by_one(self):
+        return self.operator.one_by_one
+
+    @property
     def sampled_energy(self):
         return self.operator.sampled_energy
 
     @property
     def gram(self):
         return Batched(self.operator.gram, self.lead)
+
+    def weighted_gram(self, w):
+        own = len(self.operator.codomain.shape)
+        lead = w.shape[:max(0, w.ndim - own)]
+        if any(n != 1 for n in lead):
+            return None  # another Gram operator for each
+        inner = self.operator.weighted_gram(w.reshape(w.shape[len(lead):]))
+        return None if inner is None else Batched(inner, self.lead)
 
     @property
     def prepared(self):
@@ -47,7 +61,7 @@ class Batched(LinearOperator):
 
     def _over_lead(self, f):
         for _ in self.lead:
-            f = jax.vmap(f)
+            f = functools.partial(jax.lax.map, f) if self.operator.one_by_one else jax.vmap(f)
         return f
 
 

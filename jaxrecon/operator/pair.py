@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any) -> Any:
+def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any, *, batch_last: bool = False) -> Any:
     """y = A(data) x, whose transpose JAX takes from `adjoint` instead of transposing `forward`.
 
     Args:
@@ -24,6 +24,8 @@ def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any) -> Any
         adjoint: (data, y) -> A^H y, its exact adjoint: the same weights, not merely a similar map.
         data: tree of arrays that A is made of (weights, indices). Differentiable through `forward`.
         x: array or tree of arrays.
+        batch_last: the last axis of x and of y is a batch: both maps take any length of it, slice by slice. vmap then
+            adds to that axis instead of mapping the maps themselves: a lookup is shared by neighbours in memory.
 
     Returns:
         forward(data, x).
@@ -49,7 +51,8 @@ def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any) -> Any
         return [jnp.conj(c) for c in jax.tree.leaves(adjoint(jax.tree.unflatten(data_tree, d), y))]
 
     leaves = _equally_varying([*map(jnp.asarray, data_leaves), *map(jnp.asarray, x_leaves)])
-    y = pair.bind(*leaves, forward=flat_forward, transpose=flat_transpose, num_data=len(data_leaves))
+    y = pair.bind(*leaves, forward=flat_forward, transpose=flat_transpose, num_data=len(data_leaves),
+                  batch_last=batch_last)
     return jax.tree.unflatten(y_tree, y)
 
 

@@ -26,7 +26,7 @@ def operator_norm(A: LinearOperator, iterations: int = 100, key: jax.Array | Non
         >>> round(float(jr.operator_norm(jr.Diagonal(jnp.array([1.0, -3.0])))), 4)
         3.0
     """
-    return safe_sqrt(largest_eigenvalue(A.prepared.gram, iterations, key))
+    return safe_sqrt(largest_eigenvalue(A.prepared.gram.prepared, iterations, key))
 
 
 def largest_eigenvalue(gram: LinearOperator, iterations: int = 100, key: jax.Array | None = None) -> jax.Array:

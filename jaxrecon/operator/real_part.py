@@ -23,8 +23,16 @@ class RealPart(LinearOperator):
         return True
 
     @property
+    def matrix(self):
+        return self.operator.matrix
+
+    @property
     def gram(self):
         return RealPartGram(self.operator.gram)
+
+    def weighted_gram(self, w):
+        inner = self.operator.weighted_gram(w)
+        return None if inner is None else RealPartGram(inner)
 
     @property
     def prepared(self):

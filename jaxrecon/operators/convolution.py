@@ -30,8 +30,8 @@ class Convolution(LinearOperator):
     Args:
         kernel: real or complex array with as many axes as x, 1 to 3. Gradients reach it.
         shape: shape of x.
-        boundary: what x is outside: "circular" (periodic), "zero", or "symmetric" (mirrored about its edge,
-            x[-1] = x[0]).
+        boundary: what x is outside: "circular" (periodic), "zero" (y is the crop of the linear convolution), or
+            "symmetric" (mirrored about its edge, x[-1] = x[0]).
         origin: the centre c: "centre", K // 2 along an axis of K taps, or "corner", 0.
 
     Raises:

@@ -1,19 +1,31 @@
-"""Simulated scans: phantoms, coil maps, sampling masks, noise."""
+"""Simulated scans: phantoms, coil maps, sampling masks, trajectories, noise."""
 
 from .coil_maps import coil_maps
 from .masks import poisson_disc_mask, random_mask, uniform_mask, variable_density_mask
+from .mpi import MPISequence, Particles, langevin, mpi_system_matrix
 from .noise import add_noise, noise_level
 from .phantoms import discs, random_ellipses, shepp_logan
+from .trajectories import golden_angle, koosh_ball, radial, spiral, spoke_angles, stack_of_stars
 
 __all__ = [
+    "MPISequence",
+    "Particles",
     "add_noise",
     "coil_maps",
     "discs",
+    "golden_angle",
+    "koosh_ball",
+    "langevin",
+    "mpi_system_matrix",
     "noise_level",
     "poisson_disc_mask",
+    "radial",
     "random_ellipses",
     "random_mask",
     "shepp_logan",
+    "spiral",
+    "spoke_angles",
+    "stack_of_stars",
     "uniform_mask",
     "variable_density_mask",
 ]

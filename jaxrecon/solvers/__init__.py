@@ -8,10 +8,13 @@ from .direct import SVD, svd, tikhonov
 from .kaczmarz import Kaczmarz
 from .landweber import Landweber
 from .loop import Solution, solve, unroll
+from .ordered_subsets import SART
 from .primal_dual import PDHG, CondatVu
 from .proximal_gradient import FISTA, ISTA, POGM
+from .richardson_lucy import RichardsonLucy
+from .sirt import SIRT
 
 __all__ = [
     "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SVD", "Alternating", "CondatVu", "Kaczmarz", "Landweber",
-    "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
+    "RichardsonLucy", "SART", "SIRT", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
 ]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator import Stacked, stack
 from ..operators import Identity
 from ..priors.base import scalar_like
@@ -70,9 +71,10 @@ class ADMM(Solver):
         return sum(p(x) for p in self.prior)
 
     def setup(self, problem):
-        domain = jax.ShapeDtypeStruct(problem.rhs.shape, problem.rhs.dtype)
+        problem = quadratic(problem, self)
+        domain = problem.domain
         transforms = stack([K or Identity(domain) for K, _ in self._split(domain)])
-        rho = None if self.balance else scalar_like(self.rho, problem.rhs)
+        rho = None if self.balance else scalar_like(self.rho, domain)
         return _Aux(transforms, normal_inverse(problem, transforms, rho))
 
     def _split(self, x):
@@ -87,7 +89,7 @@ class ADMM(Solver):
     def solution(self, state):
         return state.image
 
-    def step(self, problem, state, aux):
+    def step(self, problem: LeastSquaresProblem, state, aux):
         # Unrolled, each iteration may have a rho of its own; scaled duals change with it.
         rho = state.rho if self.balance else scalar_like(self.rho, state.x)
         u = state.u if self.balance else jax.tree.map(lambda v: v * (state.rho / rho), state.u)

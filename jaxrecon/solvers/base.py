@@ -8,18 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..fidelity import Problem
+from ..fidelity import DataTerm, LeastSquares, Problem
 from ..priors.base import Prior, scalar_like
 from ..value import is_concrete, safe_divide
 
 
 class Solver:
-    """A method that minimises 1/2 |A x - b|^2 + sum_i prior_i(x), as a value.
+    """A method that minimises the data term, 1/2 |A x - b|^2 unless said otherwise, + sum_i prior_i(x), as a value.
 
     A subclass gives three pure functions: `setup(problem) -> aux`, what does not change over iterations (it may depend
     on the solver's own leaves); `init(problem, x0, aux) -> state`, a NamedTuple with a field x; and
     `step(problem, state, aux) -> state`.
     """
+
+    @property
+    def default_data(self) -> DataTerm:
+        """The data term of a solve that names none."""
+        return LeastSquares()
 
     def setup(self, problem: Problem) -> Any:
         return ()
@@ -45,8 +50,8 @@ class ProximalState(NamedTuple):
 
 
 def step_or_found(step_size: Any, problem: Problem) -> jax.Array:
-    """The given step, or 1/|A|^2 by power iteration."""
-    return safe_divide(1, problem.curvature()) if step_size is None else scalar_like(step_size, problem.rhs)
+    """The given step, or the inverse of the curvature: 1/|A|^2 by power iteration."""
+    return safe_divide(1, problem.curvature()) if step_size is None else scalar_like(step_size, problem.domain)
 
 
 def check_positive(owner: Any, name: str, value: Any) -> None:

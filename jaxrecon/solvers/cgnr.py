@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..consistency.cg import CGState, cg_start, cg_step
+from ..fidelity import LeastSquaresProblem, quadratic
 from ..priors.base import scalar_like
 from ..value import is_concrete, norm_squared, value
 from .base import Solver
@@ -35,14 +36,18 @@ class CGNR(Solver):
         lam = scalar_like(self.lam, x)
         return norm_squared(x) * lam / 2 if lam.ndim == 0 else jnp.sum(lam * (jnp.conj(x) * x).real) / 2
 
-    def _operator(self, problem):
+    def setup(self, problem):
+        quadratic(problem, self)
+        return ()
+
+    def _operator(self, problem: LeastSquaresProblem):
         lam = scalar_like(self.lam, problem.rhs)
         if lam.ndim and lam.shape != problem.rhs.shape:
             raise ValueError(f"lam has shape {lam.shape}, but x has {problem.rhs.shape}")
         return lambda x: problem.gram.apply(x) + lam * x
 
-    def init(self, problem, x0, aux) -> CGState:
+    def init(self, problem: LeastSquaresProblem, x0, aux) -> CGState:
         return cg_start(self._operator(problem), problem.rhs, x0)
 
-    def step(self, problem, state, aux):
+    def step(self, problem: LeastSquaresProblem, state, aux):
         return cg_step(self._operator(problem), state)

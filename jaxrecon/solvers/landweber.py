@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ..fidelity import quadratic
 from ..value import value
 from .base import Solver, check_positive, step_or_found
 
@@ -32,7 +33,7 @@ class Landweber(Solver):
         check_positive(self, "step_size", self.step_size)
 
     def setup(self, problem):
-        return step_or_found(self.step_size, problem)
+        return step_or_found(self.step_size, quadratic(problem, self))
 
     def init(self, problem, x0, aux):
         return State(x0)

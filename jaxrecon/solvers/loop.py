@@ -13,7 +13,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.tree_util import Partial
 
-from ..fidelity import LeastSquares, Problem, cast_measurements
+from ..fidelity import DataTerm, Problem, cast_measurements
 from ..operator import LinearOperator, matched_pair, real_dtype
 from ..value import describe, is_complex, norm, safe_divide, value
 from .base import Solver
@@ -39,7 +39,7 @@ class Solution:
 
 def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: Any = None, record: Any = None,
           tolerance: Any = None, data: Any = None, progress: Callable[[int], None] | None = None) -> Solution:
-    """x = argmin_x 1/2 |A x - b|^2 + sum_i prior_i(x), by `iterations` steps of `solver`.
+    """x = argmin_x f(A x) + sum_i prior_i(x) with f = 1/2 |A x - b|^2 or another data term, by steps of `solver`.
 
     One compiled program serves every A, b, lam and x0 of the same shapes. vmap it over images, masks or lam;
     differentiate it with respect to any of them.
@@ -49,10 +49,12 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         solver: a value such as `jr.FISTA(jr.TV(1e-3))`.
         iterations: number of steps, at most that many where a tolerance is given.
         x0: the start; None is zero.
-        record: what to keep of every iteration: "objective", "fidelity" (1/2 |A x - b|^2), "residual" (|A x - b|),
-            "change" (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with f(A, b, x) -> array.
+        record: what to keep of every iteration: "objective", "fidelity" (the data term f), "residual" (|A x - b|, or
+            |ybar - y| of counts), "change" (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with
+            f(A, b, x) -> array.
         tolerance: stop when |x_k - x_{k-1}| <= tolerance |x_k|. The loop is then a while loop: forward mode only.
-        data: the data term, by default `jr.LeastSquares()`.
+        data: the data term, `jr.LeastSquares(weights)` or `jr.PoissonLikelihood(...)`; None: what the solver is for,
+            mostly `jr.LeastSquares()`.
         progress: called with the number of finished iterations, from inside the compiled loop.
 
     Returns:
@@ -66,22 +68,27 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         >>> jr.solve(A, b, jr.CGNR(), iterations=2).x.round(6).tolist()
         [1.0, 3.0]
     """
-    _check_kinds(A, solver)
+    data = _check_kinds(A, b, solver, data)
     if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 0:
         raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
     names, record = _checked_record(record)
     if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
-    return _solve(A, b, solver, x0, record, tolerance, LeastSquares() if data is None else data,
-                  iterations=int(iterations), names=names, progress=progress)
+    return _solve(A, b, solver, x0, record, tolerance, data, iterations=int(iterations), names=names,
+                  progress=progress)
 
 
-def _check_kinds(A, solver):
+def _check_kinds(A, b, solver, data) -> DataTerm:
     if not isinstance(A, LinearOperator):
         raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
                         "a function in jr.linear")
     if not isinstance(solver, Solver):
         raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
+    data = solver.default_data if data is None else data
+    if not isinstance(data, DataTerm):
+        raise TypeError(f"data must be a data term such as jr.LeastSquares(weights), got {data!r}")
+    data.check_measurements(b)
+    return data
 
 
 def is_traced(x: Any) -> bool:
@@ -164,15 +171,14 @@ def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any 
         >>> jr.unroll(A, b, jr.Landweber(step_size=jnp.array([0.5, 1.0])), iterations=2).tolist()
         [2.0, 3.0]
     """
-    _check_kinds(A, solvers)
+    data = _check_kinds(A, b, solvers, data)
     if iterations < 1:
         raise ValueError(f"unroll needs iterations >= 1, got {iterations}")
     for leaf in jax.tree.leaves(solvers):
         if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
             raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, "
                              f"got {describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers)")
-    return _unroll(A, b, solvers, x0, LeastSquares() if data is None else data, iterations=iterations,
-                   checkpoint=checkpoint)
+    return _unroll(A, b, solvers, x0, data, iterations=iterations, checkpoint=checkpoint)
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "checkpoint"))

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from ..fidelity import Problem
+from ..fidelity import LeastSquaresProblem
 from ..operator import LinearOperator, Stacked, dense
 from ..operator.algebra import Sandwich
 from ..operator.base import Gram
 from ..operator.inverse import implicit_solve
-from ..operators import Diagonal, Matrix
+from ..operators import Diagonal, Matrix, SystemMatrix
 from ..value import is_complex, safe_divide, value
 
 LARGEST_DENSE = 4096
@@ -53,18 +53,19 @@ class CholeskyInverse(NormalInverse):
 
 @value
 class PencilInverse(NormalInverse):
-    """Every rho: G + rho M = W^{-H} (e + rho (1 - e)) W^{-1}, from the eigenvalues e of the pencil (G, G + M)."""
+    """Every rho: G + rho M = W^{-H} (e + rho / c (1 - e)) W^{-1}, from the eigenvalues e of the pencil (G, G + c M)."""
 
     data: jax.Array
     penalty: jax.Array
     basis: jax.Array
     eigenvalues: jax.Array
+    scale: jax.Array  # c
 
     def solve(self, rho, rhs, start):
         W = self.basis
 
         def by_factors(_, y):
-            return W @ ((jnp.conj(W.T) @ y) / (self.eigenvalues + rho * (1 - self.eigenvalues)))
+            return W @ ((jnp.conj(W.T) @ y) / (self.eigenvalues + rho / self.scale * (1 - self.eigenvalues)))
 
         # The gradient of an eigenbasis is infinite where eigenvalues coincide; that of the solve is not.
         x = lax.custom_linear_solve(lambda v: self.data @ v + rho * (self.penalty @ v), rhs.ravel(), by_factors,
@@ -83,23 +84,26 @@ class CGInverse(NormalInverse):
         return implicit_solve(lambda v: self.data.apply(v) + rho * self.penalty.apply(v), rhs, start)
 
 
-def normal_inverse(problem: Problem, transforms: Stacked, rho: Any) -> NormalInverse:
+def normal_inverse(problem: LeastSquaresProblem, transforms: Stacked, rho: Any) -> NormalInverse:
     """The cheapest exact inverse for a problem; rho None where it changes between solves."""
     data, penalty = problem.gram, transforms.gram
     shape = problem.rhs.shape
     data_spectrum, penalty_spectrum = data.spectrum, penalty.spectrum
     if data_spectrum is not None and penalty_spectrum is not None:
         return FourierInverse(data_spectrum, penalty_spectrum)
-    if isinstance(problem.A, Matrix) and math.prod(shape) <= LARGEST_DENSE:
+    if isinstance(problem.A, Matrix | SystemMatrix) and math.prod(shape) <= LARGEST_DENSE:
         G = _normal_matrix(data).astype(problem.rhs.dtype)
         M = dense(penalty).astype(problem.rhs.dtype)
         if rho is not None:
             return CholeskyInverse(cho_factor(G + rho * M, lower=True)[0])
-        L = jnp.linalg.cholesky(lax.stop_gradient(G + M))
+        # Of one size: G + M itself would be singular to rounding in float32 where A is large and ill conditioned.
+        size = lax.stop_gradient(jnp.trace(G).real)
+        scale = jnp.where(size > 0, size, 1) / lax.stop_gradient(jnp.trace(M).real)
+        L = jnp.linalg.cholesky(lax.stop_gradient(G + scale * M))
         C = solve_triangular(L, lax.stop_gradient(G), lower=True)
         C = solve_triangular(L, jnp.conj(C.T), lower=True)
         eigenvalues, Q = jnp.linalg.eigh((C + jnp.conj(C.T)) / 2)
-        return PencilInverse(G, M, solve_triangular(L, Q, lower=True, trans="C"), jnp.clip(eigenvalues, 0, 1))
+        return PencilInverse(G, M, solve_triangular(L, Q, lower=True, trans="C"), jnp.clip(eigenvalues, 0, 1), scale)
     return CGInverse(data, penalty)
 
 

@@ -11,7 +11,7 @@ from ..operator import Stacked, stack
 from ..operator.quantities import largest_eigenvalue
 from ..operators import Identity
 from ..priors.base import Prior, scalar_like
-from ..value import safe_divide, safe_sqrt, value
+from ..value import safe_divide, value
 from .base import Solver, as_priors, check_positive
 
 
@@ -24,7 +24,8 @@ class PDHGState(NamedTuple):
 
 class _Steps(NamedTuple):
     tau: jax.Array
-    sigma: jax.Array
+    sigma: jax.Array  # of the priors' duals
+    sigma_data: jax.Array
     transforms: Stacked | None
 
 
@@ -34,7 +35,12 @@ class _Split(NamedTuple):
     transforms: Stacked | None
 
 
-def split_priors(priors: tuple[Prior, ...], x: jax.Array) -> _Split:
+def _given(solver, problem, transforms):
+    tau, sigma = scalar_like(solver.tau, problem.domain), scalar_like(solver.sigma, problem.domain)
+    return _Steps(tau, sigma, sigma, transforms)
+
+
+def split_priors(priors: tuple[Prior, ...], x: Any) -> _Split:
     """The first prior without a transform acts on x directly; all others through a dual variable."""
     direct, dual, transforms = None, [], []
     domain = jax.ShapeDtypeStruct(x.shape, x.dtype)
@@ -73,7 +79,9 @@ class PDHG(_PrimalDual):
 
     Args:
         prior: one prior or a list of them.
-        tau, sigma: primal and dual step. None: both 0.99 / |(A, K)|, by power iteration.
+        tau, sigma: primal and dual step. None: with s = 0.99 / (1 + |K|^2)^1/2 and |A|, |K| by power iteration,
+            tau = s / |A|^2, and sigma = s for the data, s |A|^2 for the priors (for other data terms tau / c, c sigma
+            with their typical curvature c).
 
     Example:
         >>> solver = jr.PDHG(jr.TV(0.2))
@@ -87,22 +95,24 @@ class PDHG(_PrimalDual):
     sigma: Any = None
 
     def setup(self, problem):
-        transforms = split_priors(self.prior, problem.rhs).transforms
+        transforms = split_priors(self.prior, problem.domain).transforms
         if self.tau is not None:
-            return _Steps(scalar_like(self.tau, problem.rhs), scalar_like(self.sigma, problem.rhs), transforms)
-        gram = problem.gram if transforms is None else problem.gram + transforms.gram
-        step = safe_divide(0.99, safe_sqrt(largest_eigenvalue(gram))).astype(problem.rhs.real.dtype)
-        return _Steps(step, step, transforms)
+            return _given(self, problem, transforms)
+        # As for A / |A| and a data term of curvature 1: the iterates do not depend on the units of A, b and x.
+        data = largest_eigenvalue(problem.gram)
+        prior = jnp.zeros_like(data) if transforms is None else largest_eigenvalue(transforms.gram)
+        step, curvature = 0.99 / jnp.sqrt(1 + prior), problem.scale * jnp.where(data > 0, data, 1)
+        return _Steps(step / curvature, step * curvature, step * problem.scale, transforms)
 
     def init(self, problem, x0, aux):
         duals = () if aux.transforms is None else jax.tree.map(jnp.zeros_like, aux.transforms.apply(x0))
         return PDHGState(x0, x0, jax.tree.map(jnp.zeros_like, problem.b), duals)
 
     def step(self, problem, state, aux):
-        tau, sigma, K = aux
+        tau, sigma, sigma_data, K = aux
         split = split_priors(self.prior, state.x)
-        residual = problem.residual(state.ahead)
-        data = jax.tree.map(lambda y, r: (y + sigma * r) / (1 + sigma), state.data, residual)
+        ahead = jax.tree.map(lambda y, v: y + sigma_data * v, state.data, problem.A.apply(state.ahead))
+        data = problem.dual_prox(ahead, sigma_data)
         back, duals = problem.A.apply_adjoint(data), ()
         if K is not None:
             moved = jax.tree.map(lambda y, v: y + sigma * v, state.duals, K.apply(state.ahead))
@@ -141,21 +151,21 @@ class CondatVu(_PrimalDual):
     sigma: Any = None
 
     def setup(self, problem):
-        transforms = split_priors(self.prior, problem.rhs).transforms
+        transforms = split_priors(self.prior, problem.domain).transforms
         if self.tau is not None:
-            return _Steps(scalar_like(self.tau, problem.rhs), scalar_like(self.sigma, problem.rhs), transforms)
+            return _given(self, problem, transforms)
         energy = problem.curvature()
         one = jnp.ones_like(energy)
         sigma = one if transforms is None else safe_divide(energy / 2, largest_eigenvalue(transforms.gram))
         # A = 0 or K = 0 asks nothing of sigma, but that it is not 0.
-        return _Steps(safe_divide(0.99, energy), jnp.where(sigma > 0, sigma, one), transforms)
+        return _Steps(safe_divide(0.99, energy), jnp.where(sigma > 0, sigma, one), one, transforms)
 
     def init(self, problem, x0, aux):
         duals = () if aux.transforms is None else jax.tree.map(jnp.zeros_like, aux.transforms.apply(x0))
         return CondatVuState(x0, duals)
 
     def step(self, problem, state, aux):
-        tau, sigma, K = aux
+        tau, sigma, _, K = aux
         split = split_priors(self.prior, state.x)
         slope = problem.gradient(state.x)
         if K is not None:

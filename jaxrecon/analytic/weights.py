@@ -1,0 +1,94 @@
+"""How much each view, and each ray of it, counts: angular quadrature and redundancy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..value import is_concrete
+
+
+def _missing(number: int) -> float:
+    """A gap between neighbouring views that is so many times the mean of the others was not scanned.
+
+    The largest of V random gaps is about log V times their mean.
+    """
+    return 2 + 1.5 * math.log(number)
+
+
+def namespace(*values: Any) -> Any:
+    """NumPy, in float64 on the host, for what is known now; jax.numpy for what is traced."""
+    return np if is_concrete(values) else jnp
+
+
+def angular_cells(angles: Any, period: float) -> tuple[Any, Any, Any]:
+    """The arc that each view stands for: half the distance to its two neighbours on a circle of length `period`.
+
+    Args:
+        angles: (V,) in radians, in any order, evenly spaced or not; one that appears twice shares its arc.
+        period: pi where opposite rays are the same view, else 2 pi.
+
+    Returns:
+        cells: (V,) the arcs. An arc of the circle that was not scanned belongs to no view.
+        start, span: the scanned arc; span = period where the scan is closed.
+    """
+    xp = namespace(angles)
+    number = angles.shape[0]
+    on_circle = xp.mod(angles, period)
+    order = xp.argsort(on_circle)
+    ordered = on_circle[order]
+    gaps = xp.concatenate([ordered[1:], ordered[:1] + period]) - ordered  # after each view
+    largest = xp.max(gaps)
+    mean = (period - largest) / max(number - 1, 1)
+    missing = (gaps > _missing(number) * mean) & (number > 1)
+    kept = xp.where(missing, mean, gaps)
+    cells = (kept + xp.roll(kept, 1)) / 2
+    last = xp.argmax(gaps)
+    closed = ~xp.any(missing)
+    start = xp.where(closed, 0.0, xp.roll(ordered, -1)[last] - mean / 2)
+    span = xp.where(closed, period, period - largest + mean)
+    return cells[xp.argsort(order)], start, span
+
+
+def half_turn_weights(u: Any, low: Any, high: Any, spacing: Any) -> Any:
+    """Weights w(u) + w(-u) = 1 of rays that a full turn measures twice, from either side (Wang 2002).
+
+    1/2 for a detector that is centred, up to a pixel. One that is shifted, to see a wider object, measures the rays of
+    its long side once: there w = 1, with a smooth passage over the part that both sides reach.
+
+    Args:
+        u: positions on the detector, 0 on the central ray.
+        low, high: ends of the detector.
+        spacing: of its pixels.
+    """
+    xp = namespace(u, low, high, spacing)
+    overlap = xp.minimum(-low, high)
+    lopsided = xp.abs(low + high) > 2.01 * spacing
+    t = xp.clip(u * xp.sign(high + low) / xp.where(overlap > 0, overlap, 1e-30), -1, 1)
+    return xp.where(lopsided, (1 + xp.sin(xp.pi * t / 2)) / 2, 0.5)
+
+
+def parker_weights(angle: Any, fan_angle: Any, span: Any) -> Any:
+    """Weights of rays that a scan of less than a full turn measures twice: those of each pair add up to 1.
+
+    The ray (a, g) is that of (a + pi - 2 g, -g) too. w = sin^2(pi/2 s/L), where s is the distance to the end of the
+    arc, and L = span - pi +- 2 g the length over which rays appear twice; 1 for rays that appear once. For the minimal
+    scan, span = pi + 2 g_max, these are the weights of Parker (1982); for longer ones those of Silver (2000). A shorter
+    scan takes what it has.
+
+    Args:
+        angle: of the view, from the start of the scan, in radians; broadcastable to `fan_angle`.
+        fan_angle: of the ray; a positive one turns it against the rotation.
+        span: length of the scan, below 2 pi.
+    """
+    xp = namespace(angle, fan_angle, span)
+
+    def ramp(distance, length):
+        twice = (length > 0) & (distance < length)
+        return xp.where(twice, xp.sin(xp.pi / 2 * xp.maximum(distance, 0) / xp.where(twice, length, 1)) ** 2, 1.0)
+
+    excess = span - xp.pi
+    return ramp(angle, excess + 2 * fan_angle) * ramp(span - angle, excess - 2 * fan_angle)
