@@ -107,7 +107,7 @@ def gridded_maps(F: NUFFT, gridding: Gridding, samples: jax.Array, maps: str) ->
         from ..operators.density import pipe_menon
 
         gridding = Gridding(pipe_menon(F.nodes, F.shape))
-    images = jax.jit(jax.vmap(lambda y: gridding(F, y)))(samples)
+    images = jax.jit(jax.vmap(lambda F, gridding, y: gridding(F, y), in_axes=(None, None, 0)))(F, gridding, samples)
     kspace = jax.vmap(Fourier(F.shape, axes=tuple(range(-len(F.shape), 0)), dtype=images.dtype))(images)
     size = tuple(min(CALIBRATION, n) for n in F.shape)
     return (rss_maps if maps == "rss" else espirit)(kspace, calibration=size)

@@ -133,8 +133,12 @@ class Segmented(LinearOperator):
         if self.operator.weighted_gram(w * self.basis[0].real) is None:
             return None
         moments, basis = _segmentation(self.field_map, self.times, 2 * len(self.moments), differences=True)
-        return SegmentedGram(lax.map(lambda c: self.operator.weighted_gram(w * c).prepared, basis.real),
-                             self.field_map, moments)
+
+        def gram(c) -> Any:
+            G: Any = self.operator.weighted_gram(w * c)
+            return G.prepared
+
+        return SegmentedGram(lax.map(gram, basis.real), self.field_map, moments)
 
     def apply(self, x):
         def add(y, segment):

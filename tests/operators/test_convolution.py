@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, signal
 
 import jaxrecon.operators.convolution as module
 from jaxrecon.operator import dense
@@ -66,6 +66,18 @@ def test_equals_its_definition_with_kernels_larger_than_the_image_too(rng, metho
     wanted = np.stack([by_definition(k, e, boundary, centre) for e in np.eye(6)], 1)
     np.testing.assert_allclose(dense(A), wanted, atol=1e-12)
     np.testing.assert_allclose(dense(A.H), wanted.conj().T, atol=1e-12)
+
+
+def test_a_lensless_camera_is_the_crop_of_a_convolution_in_a_scene_of_twice_its_size(rng):
+    psf, scene = rng.uniform(size=(6, 9)), rng.uniform(size=(12, 18))
+    linear = signal.convolve(scene, psf)[3:, 4:]  # centred on psf[3, 4]
+    for boundary in ("circular", "zero"):  # alike, since the kernel reaches no further than the scene
+        y = Convolution(psf, (12, 18), boundary)(scene)[3:9, 4:13]
+        np.testing.assert_allclose(y, linear[3:9, 4:13], atol=1e-12)
+    # A scene no larger than the sensor, with nothing outside.
+    inside = scene[3:9, 4:13]
+    wanted = signal.convolve(inside, psf)[3:9, 4:13]
+    np.testing.assert_allclose(Convolution(psf, (6, 9), "zero")(inside), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("method, boundary, dtype, shape, kernel_shape, origin", [

@@ -193,10 +193,18 @@ def test_found_steps_are_what_they_say():
     for solver, given in [
         (jr.Landweber(), jr.Landweber(t)),
         (jr.ISTA(jr.L1(0.1)), jr.ISTA(jr.L1(0.1), t)),
-        (jr.PDHG(jr.TV(0.1)), jr.PDHG(jr.TV(0.1), *[0.99 / np.linalg.norm(np.vstack([A, differences(6)]), 2)] * 2)),
         (jr.CondatVu(jr.TV(0.1)), jr.CondatVu(jr.TV(0.1), 0.99 / L, L / 2 / np.linalg.norm(differences(6), 2) ** 2)),
     ]:
         agree(history(A, B, solver, 10), history(A, B, given, 10), 1e-6)
+    step = 0.99 / np.sqrt(1 + np.linalg.norm(differences(6), 2) ** 2)
+    unit = A / np.sqrt(L)
+    agree(history(unit, B, jr.PDHG(jr.TV(0.1)), 10), history(unit, B, jr.PDHG(jr.TV(0.1), step, step), 10), 1e-6)
+
+
+def test_found_steps_of_pdhg_do_not_depend_on_units():
+    wanted = history(A, B, jr.PDHG([jr.NonNegative(), jr.TV(0.1)]), 10)
+    for c in (1e-3, 1e3):
+        agree(c * history(c * A, B, jr.PDHG([jr.NonNegative(), jr.TV(c * 0.1)]), 10), wanted, 1e-9)
 
 
 # ---- Kaczmarz: blocks are exactly as many rows
