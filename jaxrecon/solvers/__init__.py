@@ -15,6 +15,6 @@ from .richardson_lucy import RichardsonLucy
 from .sirt import SIRT
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SVD", "Alternating", "CondatVu", "Kaczmarz", "Landweber",
-    "RichardsonLucy", "SART", "SIRT", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
+    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SART", "SIRT", "SVD", "Alternating", "CondatVu", "Kaczmarz",
+    "Landweber", "RichardsonLucy", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
 ]
