@@ -135,6 +135,7 @@ def test_many_coils_equal_one_after_the_other(rng):
     np.testing.assert_allclose(gram, twice, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_coils(rng, monkeypatch):
     monkeypatch.setattr("jaxrecon.operators.nufft.transform.CELLS", 2 * 32**2)
     A = NUFFT(rng.uniform(-0.5, 0.5, (40, 2)), (16, 16))

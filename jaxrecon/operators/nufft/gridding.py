@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .plan import TILE, Plan
+from .plan import Plan
 
 # Numbers in the largest intermediate of a step: on CPU what stays in a core's cache, elsewhere few and large steps.
 STEP, LARGE_STEP = 2**17, 2**27
@@ -25,7 +25,7 @@ def interpolate(plan: Plan, grid: jax.Array) -> jax.Array:
     """(*plan.grid, C) real -> (M, C)."""
     columns = grid.shape[-1]
     step, steps = _steps(plan, columns)
-    window = (*[TILE + k.width - 1 for k in plan.kernels], columns)
+    window = (*[k.window for k in plan.kernels], columns)
     grid = jnp.pad(grid, [(0, k.width - 1) for k in plan.kernels] + [(0, 0)], mode="wrap")
 
     def body(i, out):
@@ -54,7 +54,7 @@ def spread(plan: Plan, samples: jax.Array) -> jax.Array:
         for band in others[::-1]:
             y = (band[..., None] * y.reshape(*y.shape[:2], 1, -1)).reshape(*band.shape[:2], 1, -1)
         windows = _matmul(jnp.swapaxes(first, 1, 2), y[:, :, 0])
-        windows = windows.reshape(step, *[TILE + k.width - 1 for k in plan.kernels], columns)
+        windows = windows.reshape(step, *[k.window for k in plan.kernels], columns)
         return lax.scatter_add(grid, jnp.stack(_corner(plan, tile), -1), windows, numbers, mode="promise_in_bounds")
 
     grid = jnp.zeros((*[k.grid + k.width - 1 for k in plan.kernels], columns), samples.dtype)
@@ -67,7 +67,7 @@ def spread(plan: Plan, samples: jax.Array) -> jax.Array:
 def _steps(plan, columns):
     """Blocks per step, which divide the blocks, and the number of steps that meet a node."""
     blocks, size = plan.slots.shape
-    numbers = size * math.prod(TILE + k.width - 1 for k in plan.kernels[1:]) * columns
+    numbers = size * math.prod(k.window for k in plan.kernels[1:]) * columns
     limit = (STEP if jax.default_backend() == "cpu" else LARGE_STEP) // numbers
     step = max(n for n in range(1, blocks + 1) if blocks % n == 0 and (n == 1 or n <= limit))
     return step, -(-plan.used // step)
@@ -82,8 +82,8 @@ def _corner(plan, tile):
     """The first cell of a tile's window, per axis."""
     corner = []
     for kernel in plan.kernels[::-1]:
-        tile, place = jnp.divmod(tile, kernel.grid // TILE)
-        corner.append(place * TILE)
+        tile, place = jnp.divmod(tile, kernel.grid // kernel.tile)
+        corner.append(place * kernel.tile)
     return corner[::-1]
 
 

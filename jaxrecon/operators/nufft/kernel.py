@@ -21,6 +21,12 @@ class Kernel(NamedTuple):
     size: int  # N, pixels
     grid: int  # G, cells: the oversampled axis
     width: int  # W, cells
+    tile: int = 8  # cells of a tile
+
+    @property
+    def window(self) -> int:
+        """Cells that the nodes of a tile reach."""
+        return self.tile + self.width - 1
 
     @property
     def sigma(self) -> float:

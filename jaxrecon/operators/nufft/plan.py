@@ -1,6 +1,6 @@
 """What the nodes decide: which block of samples meets which tile of the grid, and with which weights.
 
-The grid is cut into tiles of TILE cells along each axis. Nodes are sorted by tile, and each tile's nodes are dealt into
+The grid is cut into tiles. Nodes are sorted by tile, and each tile's nodes are dealt into
 blocks of equal size, the last one of a tile padded with empty slots. A block then needs one small window of the grid,
 and its interpolation (or spreading) is a dense product of small matrices: arithmetic that is several times what the
 taps alone need, but of the kind that CPUs and GPUs are fastest at. No scatter of single taps is left.
@@ -21,7 +21,7 @@ from ...value import static, value
 from ..convolution import fast_length
 from .kernel import Kernel, polynomials
 
-TILE = 8
+TILES = {1: (8,), 2: (8, 8), 3: (8, 8, 8)}
 # Splits a node into a part with so few bits that its multiple of the grid's size is exact, and a small remainder.
 SPLIT = 4096
 
@@ -34,7 +34,7 @@ class Plan:
         slots: (blocks, B) which node sits in a slot; M where it is empty.
         position: (M,) in which of the blocks * B slots a node sits.
         tile: (blocks,) whose window a block meets. used: number of blocks that hold nodes; the rest come last.
-        bands: per axis (blocks, B, TILE + W - 1), the weights of the window's cells.
+        bands: per axis (blocks, B, window), the weights of the window's cells.
         kernels: per axis.
     """
 
@@ -56,10 +56,10 @@ class Plan:
 
 def make_kernels(shape: tuple[int, ...], width: int, oversampling: float) -> tuple[Kernel, ...]:
     """Grids of at least oversampling * N cells, made of whole tiles, whose FFT is fast."""
-    def cells(n):
-        return TILE * fast_length(max(math.ceil(oversampling * n / TILE), math.ceil(width / TILE)))
+    def cells(n, tile):
+        return tile * fast_length(max(math.ceil(oversampling * n / tile), math.ceil(width / tile)))
 
-    return tuple(Kernel(n, cells(n), width) for n in shape)
+    return tuple(Kernel(n, cells(n, tile), width, tile) for n, tile in zip(shape, TILES[len(shape)], strict=True))
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -67,11 +67,11 @@ def make_plan(nodes: jax.Array, kernels: tuple[Kernel, ...]) -> Plan:
     """The plan of nodes (M, ndim), in the dtype of the nodes. It carries no derivative."""
     nodes = lax.stop_gradient(nodes)
     count = nodes.shape[0]
-    tiles = [k.grid // TILE for k in kernels]
+    tiles = [k.grid // k.tile for k in kernels]
     first, phase = zip(*[_first_tap(nodes[:, d], k) for d, k in enumerate(kernels)], strict=True)
     tile = jnp.zeros(count, jnp.int32)
-    for f, n in zip(first, tiles, strict=True):
-        tile = tile * n + f // TILE
+    for f, n, kernel in zip(first, tiles, kernels, strict=True):
+        tile = tile * n + f // kernel.tile
 
     size = block_size(count, math.prod(tiles))
     order = _order(tile, math.prod(tiles))
@@ -136,9 +136,9 @@ def split(k: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _band(first, phase, slots, kernel):
-    """(blocks, B, TILE + W - 1): the W taps of each node, shifted to its place in the window; 0 in empty slots."""
+    """(blocks, B, window): the W taps of each node, shifted to its place in the window; 0 in empty slots."""
     count = first.shape[0]
-    offset, z = [v.at[slots].get(mode="fill", fill_value=0) for v in (first % TILE, phase)]
+    offset, z = [v.at[slots].get(mode="fill", fill_value=0) for v in (first % kernel.tile, phase)]
     v = (2 * z - 1)[..., None]
     coefficients = jnp.asarray(polynomials(kernel), z.dtype)
     taps = coefficients[0]
@@ -146,8 +146,8 @@ def _band(first, phase, slots, kernel):
         taps = taps * v + c
     # Otherwise XLA evaluates the polynomials anew for every cell of the window.
     taps = lax.optimization_barrier(jnp.where((slots < count)[..., None], taps, 0))
-    band = jnp.zeros((*slots.shape, TILE + kernel.width - 1), z.dtype)
-    cell = jnp.arange(TILE + kernel.width - 1, dtype=jnp.int32)
+    band = jnp.zeros((*slots.shape, kernel.window), z.dtype)
+    cell = jnp.arange(kernel.window, dtype=jnp.int32)
     for j in range(kernel.width):
         band = jnp.where(offset[..., None] + j == cell, taps[..., j:j + 1], band)
     return band
