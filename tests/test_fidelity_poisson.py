@@ -140,7 +140,7 @@ def solvers(data, prior, name):
     return found
 
 
-FAST = [("transmission", "none"), ("transmission with background", "l2"), ("emission", "l2"),
+FAST = [("transmission with background", "l2"), ("emission", "l2"),
         ("emission with background", "tv")]
 
 

@@ -40,7 +40,7 @@ def test_a_radial_scan_gives_the_phantoms_amplitude():
     assert np.abs(x.real[np.hypot(X, Y) > 0.97]).mean() < 0.04
 
 
-@pytest.mark.parametrize("nodes", [SPOKES, spiral(N, 4, 400)], ids=["radial", "spiral"])
+@pytest.mark.parametrize("nodes", [pytest.param(SPOKES, marks=pytest.mark.slow), spiral(N, 4, 400)], ids=["radial", "spiral"])
 def test_the_default_density_gives_the_phantoms_amplitude(nodes):
     A = NUFFT(nodes.astype("float32"), (N, N))
     x = run(None, A, measure(A, discs(N, "float32")))
@@ -48,6 +48,7 @@ def test_the_default_density_gives_the_phantoms_amplitude(nodes):
     check_amplitude(x, 0.02)
 
 
+@pytest.mark.slow
 def test_a_koosh_ball_gives_the_amplitude_of_a_blob():
     n = 14
     k = koosh_ball(500, 2 * n, dtype="float32")

@@ -120,6 +120,7 @@ def test_many_frames_are_one_program_that_shares_the_matrix(s, rng, solver):
         assert memory.temp_size_in_bytes < 64 * 30 * 20 * 16 / 2
 
 
+@pytest.mark.slow
 def test_gradient_reaches_matrix_and_lam(s, rng):
     b = rng.standard_normal(30) + 1j * rng.standard_normal(30)
 

@@ -31,6 +31,7 @@ def test_small_means_have_poisson_probabilities():
         assert abs(np.mean(y == k) - p) < 5 * np.sqrt(p / 1e5)
 
 
+@pytest.mark.slow
 def test_arrays_dtypes_and_transformations():
     p = jnp.ones((3, 4), "float32")
     blank = np.array([0.0, 10.0, 1e6, 1e8])

@@ -156,6 +156,7 @@ def test_single_precision(s):
     assert np.linalg.norm(single - s) < 1e-6 * np.linalg.norm(s)
 
 
+@pytest.mark.slow
 def test_gradient_to_the_particles():
     # With the voxel at the centre, where |H| = 0 at times.
     def loss(d):

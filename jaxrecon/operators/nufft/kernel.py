@@ -21,7 +21,7 @@ class Kernel(NamedTuple):
     size: int  # N, pixels
     grid: int  # G, cells: the oversampled axis
     width: int  # W, cells
-    tile: int = 8  # cells of a tile
+    tile: int  # cells of a tile of the grid, see plan.py
 
     @property
     def window(self) -> int:

@@ -21,7 +21,9 @@ from ...value import static, value
 from ..convolution import fast_length
 from .kernel import Kernel, polynomials
 
-TILES = {1: (8,), 2: (8, 8), 3: (8, 8, 8)}
+# Cells of a tile per axis, by the number of axes: small enough that few products are with zeros, large enough for the
+# windows to be few.
+TILES = {1: (8,), 2: (8, 8), 3: (4, 4, 8)}
 # Splits a node into a part with so few bits that its multiple of the grid's size is exact, and a small remainder.
 SPLIT = 4096
 
@@ -92,8 +94,8 @@ def make_plan(nodes: jax.Array, kernels: tuple[Kernel, ...]) -> Plan:
 
 
 def block_size(count: int, tiles: int) -> int:
-    """Slots per block: about half of what a tile holds on average, within what small matrix products like."""
-    return int(np.clip(2 ** math.floor(math.log2(max(1, count / max(1, tiles)))), 8, 32))
+    """Slots per block: about what a tile holds on average (many are empty), within what small products like."""
+    return int(np.clip(2 ** math.floor(math.log2(max(1, 2 * count / tiles))), 8, 32))
 
 
 def _order(tile, tiles):

@@ -66,20 +66,20 @@ class ToeplitzGram(SelfAdjoint):
 
 @jax.jit
 def _spectrum(plan, nodes, w):
-    """The FFT of q, with zeros between its positive and its negative lags."""
+    """The FFT of q, real since q_-d = conj q_d: twice the real part of that of one half of the lags."""
     size, ndim = plan.size, len(plan.size)
-    # The lags -N .. N-1 are 2^ndim boxes of the size of the image, which one plan serves: with lag d = n + c,
-    # exp(2 pi i d.k) is exp(2 pi i n.k) times exp(2 pi i c.k), a weight.
-    shifts = itertools.product(*[(n // 2 - n, n // 2) for n in size])
+    # The lags -N .. N-1, or 0 .. N-1 along the first axis, are boxes of the size of the image, which one plan serves:
+    # with lag d = n + c, exp(2 pi i d.k) is exp(2 pi i n.k) times exp(2 pi i c.k), a weight.
+    shifts = itertools.product(*[(n // 2 - n, n // 2) if d else (n // 2,) for d, n in enumerate(size)])
     boxes = to_image(plan, nodes, jnp.stack([w * _exponential(nodes, c) for c in shifts]))
-    boxes = boxes.reshape(*[2] * ndim, *size).transpose([i for d in range(ndim) for i in (d, ndim + d)])
-    q = boxes.reshape([2 * n for n in size]) / math.sqrt(math.prod(size))
-    for axis, n in enumerate(size):
+    boxes = boxes.reshape(1, *[2] * (ndim - 1), *size).transpose([i for d in range(ndim) for i in (d, ndim + d)])
+    q = boxes.reshape([2 * n if d else n for d, n in enumerate(size)]) / math.sqrt(math.prod(size))
+    q = q.at[0].multiply(0.5)  # holds both d and -d
+    for axis, n in enumerate(size[1:], 1):
         negative, positive = jnp.split(q, 2, axis)
         gap = [(0, fast_length(2 * n) - 2 * n if a == axis else 0) for a in range(ndim)]
         q = jnp.concatenate([jnp.pad(positive, gap), negative], axis)
-    # Real but for rounding, and for the lag -N, which no two pixels have.
-    return jnp.fft.fftn(q).real
+    return 2 * jnp.fft.fftn(q, [fast_length(2 * n) for n in size]).real
 
 
 def _exponential(nodes, lag):

@@ -24,7 +24,7 @@ from .kernel import transform
 from .plan import Plan
 
 # Grid cells over all coils that are worked on at once: bounds the memory, whatever the number of coils.
-CELLS, LARGE_CELLS = 2**21, 2**28
+CELLS, LARGE_CELLS = 2**23, 2**28
 
 
 def to_samples(plan: Plan, nodes: jax.Array, x: jax.Array) -> jax.Array:
