@@ -21,6 +21,7 @@ from .operators import (
     Gradient,
     Identity,
     Matrix,
+    SystemMatrix,
     Wavelet,
     linear,
     sense,
@@ -79,7 +80,6 @@ _FROM = {
     "operators.density": ("pipe_menon", "radial_density"),
     "operators.nufft": ("NUFFT",),
     "operators.off_resonance": ("OffResonance",),
-    "operators.system_matrix": ("SystemMatrix",),
     "operators.xray": ("XRay",),
     "transmission": ("line_integrals", "transmission_weights"),
     "wiener": ("Wiener",),
@@ -107,9 +107,9 @@ __all__ = [
     "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient",
     "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
     "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
-    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Solution", "Solver", "Wavelet",
-    "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense", "solve",
-    "stack", "static", "svd", "tikhonov", "unroll", "value",
+    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Solution", "Solver", "SystemMatrix",
+    "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense",
+    "solve", "stack", "static", "svd", "tikhonov", "unroll", "value",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 

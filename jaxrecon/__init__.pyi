@@ -48,6 +48,7 @@ from .operators import Fourier as Fourier
 from .operators import Gradient as Gradient
 from .operators import Identity as Identity
 from .operators import Matrix as Matrix
+from .operators import SystemMatrix as SystemMatrix
 from .operators import Wavelet as Wavelet
 from .operators import linear as linear
 from .operators import sense as sense
@@ -56,7 +57,6 @@ from .operators.density import pipe_menon as pipe_menon
 from .operators.density import radial_density as radial_density
 from .operators.nufft import NUFFT as NUFFT
 from .operators.off_resonance import OffResonance as OffResonance
-from .operators.system_matrix import SystemMatrix as SystemMatrix
 from .operators.xray import XRay as XRay
 from .priors import L1 as L1
 from .priors import L2 as L2

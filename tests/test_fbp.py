@@ -15,7 +15,9 @@ from jaxrecon.analytic.plan import circle_vectors, fan_vectors
 from jaxrecon.analytic.weights import angular_cells, half_turn_weights, parker_weights
 from jaxrecon.geometry import ConeBeam, FanBeam, FanVectors, ParallelBeam
 from jaxrecon.operator import batched, real_part
-from jaxrecon.operators import ConeBeamXRay, Identity, XRay
+from jaxrecon.operators import Identity
+from jaxrecon.operators.cone import ConeBeamXRay
+from jaxrecon.operators.xray import XRay
 from jaxrecon.simulate import shepp_logan
 
 V, D = 180, 128

@@ -140,8 +140,7 @@ def solvers(data, prior, name):
     return found
 
 
-FAST = [("transmission with background", "l2"), ("emission", "l2"),
-        ("emission with background", "tv")]
+FAST = [("transmission with background", "l2"), ("emission", "l2"), ("emission with background", "tv")]
 
 
 @pytest.mark.parametrize("name, prior", [

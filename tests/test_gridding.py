@@ -40,7 +40,8 @@ def test_a_radial_scan_gives_the_phantoms_amplitude():
     assert np.abs(x.real[np.hypot(X, Y) > 0.97]).mean() < 0.04
 
 
-@pytest.mark.parametrize("nodes", [pytest.param(SPOKES, marks=pytest.mark.slow), spiral(N, 4, 400)], ids=["radial", "spiral"])
+@pytest.mark.parametrize("nodes", [pytest.param(SPOKES, marks=pytest.mark.slow), spiral(N, 4, 400)],
+                         ids=["radial", "spiral"])
 def test_the_default_density_gives_the_phantoms_amplitude(nodes):
     A = NUFFT(nodes.astype("float32"), (N, N))
     x = run(None, A, measure(A, discs(N, "float32")))

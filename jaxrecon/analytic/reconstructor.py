@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from ..operator import LinearOperator
 from ..operator.batched import Batched
-from ..operators import ConeBeamXRay, XRay
+from ..operators.cone import ConeBeamXRay
+from ..operators.xray import XRay
 from ..value import describe, static, value
 from .fbp import filtered_backprojection
 from .fdk import feldkamp

@@ -7,7 +7,8 @@ import pytest
 
 from jaxrecon.geometry import ConeBeam, FanBeam, ParallelBeam
 from jaxrecon.operator import batched
-from jaxrecon.operators import ConeBeamXRay, XRay
+from jaxrecon.operators.cone import ConeBeamXRay
+from jaxrecon.operators.xray import XRay
 from jaxrecon.testing import adjoint_error, check_operator
 
 SHAPE = (4, 6, 5)

@@ -8,8 +8,7 @@ from joseph import chords, joseph_matrix
 
 import jaxrecon as jr
 from jaxrecon.geometry import FanBeam, FanVectors, ParallelBeam
-from jaxrecon.operators import XRay
-from jaxrecon.operators.xray import forward
+from jaxrecon.operators.xray import XRay, forward
 from jaxrecon.solvers import CGNR
 from jaxrecon.testing import adjoint_error, check_operator
 

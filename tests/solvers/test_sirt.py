@@ -11,7 +11,8 @@ from scipy.optimize import nnls
 from jaxrecon.fidelity import LeastSquares, PoissonLikelihood
 from jaxrecon.geometry import FanBeam
 from jaxrecon.operator import batched, dense
-from jaxrecon.operators import Diagonal, Fourier, Gradient, Identity, Matrix, SystemMatrix, XRay
+from jaxrecon.operators import Diagonal, Fourier, Gradient, Identity, Matrix, SystemMatrix
+from jaxrecon.operators.xray import XRay
 from jaxrecon.priors import L1, Box, NonNegative
 from jaxrecon.solvers import SART, SIRT, Landweber, solve, unroll
 from jaxrecon.solvers.ordered_subsets import subsets_of
