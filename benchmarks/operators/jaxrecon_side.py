@@ -41,6 +41,14 @@ def applying(problem, case, make, direction, plan):
     return lambda: run(A, x, y).block_until_ready()
 
 
+def exact(problem, case, direction):
+    """The X-ray transform in double precision."""
+    with jax.enable_x64(True):
+        A, *arguments = xray(problem, case)
+        answer = APPLY[direction](A, *(v.astype("float64") for v in arguments))
+    return lambda: answer
+
+
 def cg(problem, case, toeplitz):
     A, _, y = nufft(problem, case)
     # jr.linear hides what A knows of its own Gram operator.
@@ -62,5 +70,6 @@ if __name__ == "__main__":
         for direction in APPLY:
             works[f"{name} {direction}"] = partial(applying, make=make, direction=direction, plan=False)
             works[f"{name} {direction} memory"] = partial(memory, make=make, direction=direction)
-        works[f"{name} pair with plan"] = partial(applying, make=make, direction="pair", plan=True)
+    works["nufft pair with plan"] = partial(applying, make=nufft, direction="pair", plan=True)
+    works |= {f"xray {direction} exact": partial(exact, direction=direction) for direction in APPLY}
     serve("jaxrecon", works, ("jaxrecon", "jax", "jaxlib", "numpy"))
