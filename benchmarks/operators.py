@@ -6,7 +6,7 @@
 
 Sides (operators/*_side.py) run in processes of their own and wait while another runs; ratios are formed within a round.
 NUFFT: errors against finufft at 1e-12 for the same float32 nodes; X-ray: against jaxrecon in double precision.
-jaxrecon and finufft make their plan beforehand, as `solve` does, jax-finufft cannot; jaxrecon's time with the plan is in
+jaxrecon and finufft make their plan beforehand, as `solve` does, jax-finufft cannot; the time with the plan is in
 a line of its own. The two kinds of CG differ by what float32 does to 10 iterations on noise: in double precision they
 agree to 1e-10.
 Temporaries: XLA's own figure for the compiled program, beyond arguments and result.

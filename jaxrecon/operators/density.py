@@ -74,7 +74,8 @@ def radial_density(nodes: Any) -> jax.Array:
     """Density weights of evenly turned spokes through, or out of, the centre: the ramp |k|^(ndim - 1).
 
     A sample at radius r = |k| stands for its share of the shell from r - dr/2 to r + dr/2 (area 2 pi r dr, or
-    4 pi r^2 dr, on a plane or in space), one at the centre for its share of the disc or ball of radius dr/2.
+    4 pi r^2 dr, on a plane or in space). One at the centre of a plane stands for pi dr^2 / 6, two thirds of the disc of
+    radius dr/2, as the trapezoidal rule wants for the kink of |k|; in space for its ball.
 
     Args:
         nodes: (..., samples, ndim) in cycles/pixel, ndim 2 or 3: spokes of at least 2 evenly spaced samples, all
@@ -106,5 +107,5 @@ def radial_density(nodes: Any) -> jax.Array:
     inner, outer = jnp.maximum(r - dr / 2, 0), r + dr / 2
     unit = math.pi if ndim == 2 else 4 * math.pi / 3
     shell = unit * (outer**ndim - inner**ndim) / crossings
-    centre = unit * (dr / 2) ** ndim / math.prod(k.shape[:-2])
+    centre = unit * (dr**2 / 6 if ndim == 2 else (dr / 2) ** 3) / math.prod(k.shape[:-2])
     return jnp.where(r < dr / 2, centre, shell)

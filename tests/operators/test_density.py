@@ -25,8 +25,16 @@ def test_radial_weights_are_the_areas_of_rings():
     w, r = radial_density(k), np.abs(np.arange(samples) - samples // 2) / samples
     # A full spoke's share of the ring |k| = r is one of 2 x spokes.
     np.testing.assert_allclose(w, np.broadcast_to(np.where(r > 0, np.pi * r / spokes / samples,
-                                                           np.pi / (2 * samples) ** 2 / spokes), w.shape), rtol=1e-10)
+                                                           np.pi / 6 / samples**2 / spokes), w.shape), rtol=1e-10)
     assert abs(w.sum() - np.pi / 4) < 1e-3
+
+
+@pytest.mark.parametrize("centre_out", [False, True])
+def test_radial_weights_integrate_what_is_smooth(centre_out):
+    k = jr.simulate.radial(40, 64, centre_out=centre_out)
+    gaussian = np.exp(-np.sum(np.asarray(k) ** 2, -1) / (2 * 0.05**2))
+    # The centre alone is 3 % of it for whole spokes.
+    assert abs(np.sum(np.asarray(radial_density(k)) * gaussian) / (2 * np.pi * 0.05**2) - 1) < 1e-3
 
 
 @pytest.mark.parametrize(("nodes", "area"), [

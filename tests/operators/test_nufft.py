@@ -54,8 +54,13 @@ def trajectory(rng, ndim):
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("shape", [(33,), (32, 41), (12, 15, 10)])
-@pytest.mark.parametrize(("real", "bound"), [(np.float32, 1e-5), (np.float64, 1e-9)])
+SLOW = [((33,), np.float32), ((12, 15, 10), np.float64)]
+
+
+@pytest.mark.parametrize(("shape", "real", "bound"), [
+    pytest.param(shape, real, bound, marks=[pytest.mark.slow] if (shape, real) in SLOW else [])
+    for shape in [(33,), (32, 41), (12, 15, 10)] for real, bound in [(np.float32, 1e-5), (np.float64, 1e-9)]
+])
 def test_it_equals_finufft_at_its_most_accurate(rng, shape, real, bound):
     nodes = trajectory(rng, len(shape)).astype(real)
     A = NUFFT(nodes, shape)
@@ -184,7 +189,8 @@ def primitives(jaxpr, inside=False):
                 yield from primitives(inner, inside or e.primitive.name in ("scan", "while"))
 
 
-@pytest.mark.parametrize("solver", [jr.CGNR(), jr.FISTA(jr.L1(0.1), step_size=0.5)])
+@pytest.mark.parametrize("solver", [
+    jr.CGNR(), pytest.param(jr.FISTA(jr.L1(0.1), step_size=0.5), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("weights", [None, 2.0])
 def test_the_plan_is_made_once_per_solve(rng, solver, weights):
     A = NUFFT(rng.uniform(-0.5, 0.5, (20, 2)), (5, 6)) @ jr.CoilMaps(make_complex(rng, (2, 5, 6)))
@@ -265,6 +271,7 @@ def test_second_derivatives_with_respect_to_the_nodes(rng):
     np.testing.assert_allclose(second(nodes), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_through_a_solve(rng):
     nodes, x = rng.uniform(-0.5, 0.5, (40, 2)), make_complex(rng, (4, 5))
     maps, change = make_complex(rng, (2, 4, 5)), rng.standard_normal((40, 2))
