@@ -20,7 +20,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+	XLA_FLAGS= $(BIN)/python -m pytest -n auto -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,7 +1,14 @@
-"""Doctests of the package run as the tests do: in float64, on CPU."""
+"""How tests and doctests run: in float64, on CPU, and compiled in a hurry."""
 
 import os
 
+import jaxlib.version
+
+# Most of the time of a small test goes into XLA. This halves it; `make test-all` compiles as users do.
+QUICK = "--xla_backend_optimization_level=0"
+if jaxlib.version.__version_info__ < (0, 11):  # later ones have no such flag, and end the process
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", QUICK)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 

@@ -1,6 +1,7 @@
 """Simulated scans: phantoms, coil maps, sampling masks, trajectories, noise."""
 
 from .coil_maps import coil_maps
+from .counts import poisson_counts
 from .masks import poisson_disc_mask, random_mask, uniform_mask, variable_density_mask
 from .mpi import MPISequence, Particles, langevin, mpi_system_matrix
 from .noise import add_noise, noise_level
@@ -18,6 +19,7 @@ __all__ = [
     "langevin",
     "mpi_system_matrix",
     "noise_level",
+    "poisson_counts",
     "poisson_disc_mask",
     "radial",
     "random_ellipses",

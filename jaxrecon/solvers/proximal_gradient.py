@@ -112,7 +112,7 @@ class POGM(_ProximalGradient):
 
     Example:
         >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([1.0, 0.05])
-        >>> print(jr.solve(A, b, jr.POGM(jr.L1(0.1)), iterations=300).x.round(3))
+        >>> print(jr.solve(A, b, jr.POGM(jr.L1(0.1)), iterations=300).x.round(2))
         [0.9 0. ]
     """
 

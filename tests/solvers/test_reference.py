@@ -196,6 +196,7 @@ def test_tv_denoising(solver, iterations):
     check_image(jr.Identity((128, 128)), y, solver, iterations, 123.2831, 35.791, truth)
 
 
+@pytest.mark.slow
 def test_tv_denoising_by_the_prox_itself():
     truth = discs(128)
     y = truth + 0.1 * np.random.RandomState(0).randn(128, 128)
