@@ -4,11 +4,10 @@ import os
 
 import jaxlib.version
 
-# Most of the time of a small test goes into XLA. This halves it; `make test-all` compiles as users do.
-QUICK = "--xla_backend_optimization_level=0"
-if jaxlib.version.__version_info__ < (0, 11):  # later ones have no such flag, and end the process
-    QUICK += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", QUICK)
+# Most of the time of a small test goes into XLA. This halves it; `make test-all` compiles as users do. Later versions
+# do not have the second flag, and end the process where they meet it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0" + (
+    " --xla_cpu_use_fusion_emitters=false" if jaxlib.version.__version_info__ < (0, 11) else ""))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
