@@ -86,6 +86,7 @@ def test_relative_lam_does_not_depend_on_units(rng):
     assert relative_lam(SystemMatrix(s), jnp.array([0.1, 1.0])).shape == (2,)
 
 
+@pytest.mark.slow
 def test_from_a_noisy_calibration_to_an_image():
     # The whole chain, with a matrix whose noise differs by receive channel.
     sequence, shape = MPISequence(), (6, 6)

@@ -84,6 +84,7 @@ def test_weighted_gram_is_about_the_identity():
         assert np.linalg.norm(A.H(w * A(x)) * 32**2 - x) < 0.05 * np.linalg.norm(x)
 
 
+@pytest.mark.slow
 def test_pipe_menon_under_jit_vmap_and_in_float32(rng):
     nodes = rng.uniform(-0.5, 0.5, (2, 30, 2))
     run = jax.jit(jax.vmap(lambda k: pipe_menon(k, (6, 6), iterations=3)))

@@ -38,6 +38,7 @@ def test_snr_holds_over_the_measured_samples(rng, dtype, snr):
     assert snr_db((b * mask).astype(complex), noisy - b + b * mask) == pytest.approx(snr, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_noise_level_is_what_snr_means_on_average(rng):
     mask = np.arange(64)[:, None] % 3 == 0
     for b in (rng.standard_normal((64, 64)), rng.standard_normal((64, 64)) * (1 + 2j)):
