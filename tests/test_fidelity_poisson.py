@@ -168,6 +168,7 @@ def test_the_likelihood_is_of_counts_and_scales_with_them(system):
     np.testing.assert_allclose(ten.gradient(x), 10 * one.gradient(x), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_detectors_without_blank_are_left_out(system):
     a, y = measured(system, "transmission")
     blank = np.full(20, 1000.0)
@@ -209,6 +210,7 @@ def test_values_stay_accurate_in_single_precision():
     np.testing.assert_allclose(model.value(y, z.astype("float32")), wanted, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_transformations(system):
     a, y = measured(system, "transmission")
     A, lams = jr.Matrix(a), jnp.array([5.0, 50.0])

@@ -40,6 +40,7 @@ def test_a_radial_scan_gives_the_phantoms_amplitude():
     assert np.abs(x.real[np.hypot(X, Y) > 0.97]).mean() < 0.04
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [pytest.param(SPOKES, marks=pytest.mark.slow), spiral(N, 4, 400)],
                          ids=["radial", "spiral"])
 def test_the_default_density_gives_the_phantoms_amplitude(nodes):
@@ -91,6 +92,7 @@ def test_coils_are_combined_to_one_image_of_the_right_amplitude():
     np.testing.assert_allclose(x[:, 3:], jnp.sum(jnp.conj(maps) * coils, 0)[:, 3:] / energy, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_with_off_resonance_it_is_the_conjugate_phase_reconstruction():
     times = 1e-5 * np.arange(2 * N)
     A = NUFFT(SPOKES, (N, N))
@@ -102,6 +104,7 @@ def test_with_off_resonance_it_is_the_conjugate_phase_reconstruction():
     np.testing.assert_allclose(run(RAMP, constant, b), run(RAMP, A, demodulated), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_density():
     A = NUFFT(radial(5, 8), (8, 8))
     b = jnp.ones((5, 8), complex)

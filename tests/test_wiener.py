@@ -60,6 +60,7 @@ def test_noiseless_data_give_the_image_and_infinite_ratios_remove_it(blurred):
     np.testing.assert_allclose(Wiener(ratio)(A, A(x)), x - x.mean(), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_three_axes_dtypes_and_transformations(rng):
     A = jr.Convolution(rng.uniform(0, 1, (2, 3, 2)).astype("float32"), (4, 5, 6))
     b = rng.standard_normal((4, 5, 6)).astype("float32")

@@ -47,6 +47,7 @@ def test_matrix_from_the_calibration_data_alone(rng):
     np.testing.assert_allclose(compressed, np.tensordot(expected, kspace, 1), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_dtypes_scale_jit_vmap_and_gradient(rng):
     kspace = jnp.asarray(np.stack([coils_of_falling_energy(rng) for _ in range(2)]))
     single = compress_coils((1e-25 * kspace[0]).astype("complex64"), 3)

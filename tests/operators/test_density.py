@@ -47,6 +47,7 @@ def test_radial_weights_sum_to_the_area_that_is_covered(nodes, area):
     assert abs(radial_density(nodes).sum() / area - 1) < 0.06  # half a sample is missing at the rim
 
 
+@pytest.mark.slow
 def test_radial_weights_are_smooth_in_the_nodes():
     k = jr.simulate.radial(8, 16)
     gradient = jax.grad(lambda k: jnp.sum(radial_density(k)))(k)
@@ -76,6 +77,7 @@ def test_pipe_menon_shares_between_equal_nodes():
     np.testing.assert_allclose(pipe_menon(nodes, (16,)), 1 / 32, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_weighted_gram_is_about_the_identity():
     A = jr.NUFFT(jr.simulate.radial(80, 64), (32, 32))
     n = np.arange(32) - 16

@@ -53,6 +53,7 @@ def test_error_falls_with_the_segments(x):
     assert errors[0] < 0.1 and errors[1] < 1e-3 and errors[2] < 1e-6
 
 
+@pytest.mark.slow
 def test_error_falls_in_single_precision_too(x):
     wanted = sampled(EXACT, x)
     for segments, bound in [(8, 2e-3), (12, 3e-4)]:

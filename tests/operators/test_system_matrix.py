@@ -74,6 +74,7 @@ def test_kaczmarz_is_the_row_loop_with_projection(s, rng, lam):
     np.testing.assert_allclose(got.ravel(), flat, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_every_solver_finds_the_minimiser(s, rng):
     A, b = SystemMatrix(s), rng.standard_normal(30) + 1j * rng.standard_normal(30)
     a, r = real_rows(s), np.stack([b.real, b.imag], 1).ravel()

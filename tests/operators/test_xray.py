@@ -221,6 +221,7 @@ def test_views_selects_from_the_operator(rng):
     np.testing.assert_allclose(by_parts, A.H(y), atol=1e-11)
 
 
+@pytest.mark.slow
 @some("vectors")
 def test_many_rows_or_views_in_one_step(case, monkeypatch, rng):
     """What a GPU runs; the number of rows and of views is no multiple of four."""
@@ -243,6 +244,7 @@ def test_half_precision_is_computed_in_single(rng):
     assert relative(A(x).astype(float), A(x.astype(float))) < 3e-3
 
 
+@pytest.mark.slow
 def test_least_squares_recovers_the_image(rng):
     x = jnp.asarray(rng.random((8, 8)))
     A = XRay(ParallelBeam(np.linspace(0, np.pi, 16, endpoint=False), 24, 0.5), (8, 8))

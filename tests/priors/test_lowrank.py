@@ -47,6 +47,7 @@ def test_leading_axes_are_matrices_apart(rng):
         Nuclear(1.0)(jnp.ones(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float64", "complex128"])
 def test_derivatives_where_singular_values_coincide(rng, kind):
     # x = 2 U V^H: all singular values equal; then the prox is (1 - t/2) x and differentiable all the same.

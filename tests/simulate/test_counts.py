@@ -10,6 +10,7 @@ from jaxrecon.simulate.counts import poisson_counts
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blank, background, noise, mean", [
     (1e4, 0.0, 0.0, 1e4 * np.exp(-1.5)), (50.0, 3.0, 0.0, 50 * np.exp(-1.5) + 3),
     (50.0, 3.0, 4.0, 50 * np.exp(-1.5) + 3), (None, 0.0, 0.0, 1.5), (None, 0.5, 2.0, 2.0),

@@ -127,6 +127,7 @@ def test_one_dimension_gives_chebyshev_polynomials():
         assert match > 0.9999, (n, match)
 
 
+@pytest.mark.slow
 def test_options_scale_as_they_should(s):
     small = {"shape": (5, 5), "field_of_view": (10e-3, 12e-3)}
     base = mpi_system_matrix(**small)

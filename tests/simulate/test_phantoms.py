@@ -104,6 +104,7 @@ def test_discs_is_the_formula(n):
     np.testing.assert_array_equal(discs(n), truth)
 
 
+@pytest.mark.slow
 def test_random_ellipses_equal_a_loop_over_the_drawn_ones():
     key, ny, nx = jax.random.key(3), 40, 50
     v, half, centre, angle, present = map(np.asarray, _draw_ellipses(key, 40, 70, jnp.dtype("float64")))
@@ -115,6 +116,7 @@ def test_random_ellipses_equal_a_loop_over_the_drawn_ones():
     np.testing.assert_allclose(random_ellipses(key, (ny, nx)), image / image.max(), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_random_ellipses_follow_the_protocol():
     keys = jax.random.split(jax.random.key(0), 2000)
     v, half, centre, angle, present = jax.vmap(lambda k: _draw_ellipses(k, 40, 70, jnp.dtype("float64")))(keys)

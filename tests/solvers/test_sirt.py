@@ -154,6 +154,7 @@ def test_subsets():
 # ---- under transformations
 
 
+@pytest.mark.slow
 def test_transformations(rng):
     M, b = system(rng)
     A = Matrix(M)
