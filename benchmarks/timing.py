@@ -25,6 +25,14 @@ def compile_and_median(run: Callable[[], Any], repeats: int = 5, budget: float =
     return max(first - median, 0.0), median
 
 
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """(result, seconds) of a second call: compiled before."""
+    jax.block_until_ready(run())
+    start = time.perf_counter()
+    result = jax.block_until_ready(run())
+    return result, time.perf_counter() - start
+
+
 def interleaved(runs: dict[str, Callable[[], Any]], repeats: int = 7) -> dict[str, list[float]]:
     """Seconds of each run, taken in turn (A B C A B C ...), so that a ratio holds when the machine's speed drifts."""
     for run in runs.values():

@@ -15,11 +15,10 @@ Needs ../shared/data. Prints a table, and draws the images.
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -28,6 +27,9 @@ from skimage.filters import threshold_otsu
 
 import jaxrecon as jr
 from jaxrecon.value import norm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from timing import timed
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data"
@@ -68,14 +70,6 @@ def tooth() -> Scan:
     geometry = jr.ParallelBeam(np.deg2rad(f["theta_deg"]), counts.shape[1], 1.0, centre - float(f["cor"]))
     sinogram = np.asarray(jr.line_integrals(counts, white, dark))
     return Scan(geometry, sinogram, (592, 592), 1.0, np.arange(0, 181, 4), None)
-
-
-def timed(run):
-    """(result, seconds) of a second call: compiled before."""
-    jax.block_until_ready(run())
-    start = time.perf_counter()
-    x = jax.block_until_ready(run())
-    return x, time.perf_counter() - start
 
 
 def dice(image: np.ndarray, truth: np.ndarray) -> float:

@@ -18,7 +18,7 @@ and writes docs/NAME.png.
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from pathlib import Path
 
 import jax
@@ -33,6 +33,9 @@ from jaxrecon.value import norm
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from timing import timed
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data"
@@ -52,10 +55,7 @@ class Report:
         self.images[name] = np.asarray(x)
 
     def run(self, name, call, iterations, quality, pairs=None):
-        jax.block_until_ready(call())
-        start = time.perf_counter()
-        x = jax.block_until_ready(call())
-        seconds = time.perf_counter() - start
+        x, seconds = timed(call)
         pairs = iterations + POWER if pairs is None else pairs
         self.add(name, x, iterations or "-", pairs, f"{seconds:.2f}", quality(x))
         return x

@@ -18,6 +18,7 @@ Needs ../shared/data. Prints a table, and draws the images.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -31,19 +32,14 @@ from rich.table import Table
 import jaxrecon as jr
 from jaxrecon.value import norm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from timing import timed
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data"
 SIZE = 220  # matrix of the spiral scans
 COILS = 6  # virtual, of the radial scan
 KNOTS = 12  # of the field map, along each side
-
-
-def timed(run):
-    """(result, seconds) of a second call: compiled before."""
-    jax.block_until_ready(run())
-    start = time.perf_counter()
-    x = jax.block_until_ready(run())
-    return x, time.perf_counter() - start
 
 
 @jax.jit

@@ -11,7 +11,7 @@ import numpy as np
 from ..operator import LinearOperator, RealPart, real_part
 from ..operator.algebra import Sandwich
 from ..operator.quantities import largest_eigenvalue
-from ..operators import Diagonal, Matrix, SystemMatrix
+from ..operators import Diagonal
 from ..value import is_concrete, norm_squared, safe_sqrt, value
 from .base import DataTerm, Problem, like_measurements
 
@@ -85,12 +85,11 @@ class LeastSquares(DataTerm):
 
 
 def _weighted(root, A):
+    if isinstance(A, RealPart):
+        return real_part(_weighted(root, A.operator))
     # A matrix stays a matrix, for the solvers that need its rows.
-    if isinstance(A, Matrix):
-        return Matrix(root[:, None] * A.a)
-    if isinstance(A, SystemMatrix):
-        return A.weighted(root)
-    return real_part(_weighted(root, A.operator)) if isinstance(A, RealPart) else Diagonal(root) @ A
+    weighted = getattr(A, "weighted", None)
+    return Diagonal(root) @ A if weighted is None else weighted(root)
 
 
 def quadratic(problem: Problem, who: Any) -> LeastSquaresProblem:

@@ -134,6 +134,14 @@ class Matrix(LinearOperator):
     def matrix(self):
         return self.a
 
+    def views(self, index: Any) -> Matrix:
+        """The rows `index` only, which may be traced."""
+        return Matrix(self.a[index])
+
+    def weighted(self, w: Any) -> Matrix:
+        """diag(w) A, which keeps its rows."""
+        return Matrix(w[:, None] * self.a)
+
     def apply(self, x):
         return product(self.a, x)
 

@@ -65,8 +65,12 @@ class SystemMatrix(LinearOperator):
     def matrix(self):
         return self.s
 
+    def views(self, index: Any) -> SystemMatrix:
+        """The rows `index` only, which may be traced."""
+        return SystemMatrix(self.s[index], self.shape)
+
     def weighted(self, w: Any) -> SystemMatrix:
-        """diag(w) A."""
+        """diag(w) A, which keeps its rows."""
         return SystemMatrix(w[:, None] * self.s, self.shape)
 
     @property

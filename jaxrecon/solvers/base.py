@@ -44,6 +44,12 @@ class Solver:
         return jnp.zeros((), x.real.dtype)
 
 
+class Iterate(NamedTuple):
+    """The state of a method that remembers nothing but x."""
+
+    x: jax.Array
+
+
 class ProximalState(NamedTuple):
     x: jax.Array
     prior: Any  # warm state of the prior's prox

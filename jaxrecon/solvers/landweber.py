@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import jax
+from typing import Any
 
 from ..fidelity import quadratic
 from ..value import value
-from .base import Solver, check_positive, step_or_found
-
-
-class State(NamedTuple):
-    x: jax.Array
+from .base import Iterate, Solver, check_positive, step_or_found
 
 
 @value
@@ -36,7 +30,7 @@ class Landweber(Solver):
         return step_or_found(self.step_size, quadratic(problem, self))
 
     def init(self, problem, x0, aux):
-        return State(x0)
+        return Iterate(x0)
 
     def step(self, problem, state, aux):
-        return State(state.x - aux * problem.gradient(state.x))
+        return Iterate(state.x - aux * problem.gradient(state.x))

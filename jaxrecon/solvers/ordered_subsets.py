@@ -12,10 +12,10 @@ import numpy as np
 from ..fidelity import quadratic
 from ..operator import LinearOperator
 from ..operator.algebra import Composed, Scaled
-from ..operators import Diagonal, Matrix, SystemMatrix
+from ..operators import Diagonal, Matrix
 from ..value import safe_divide, static, value
-from .base import Solver
-from .sirt import State, check_constraint, check_relaxation, inverse_sums
+from .base import Iterate, Solver
+from .sirt import check_constraint, check_relaxation, inverse_sums
 
 ORDERS = ("golden", "cyclic")
 
@@ -78,7 +78,7 @@ class SART(Solver):
         return Subsets(index, present, inverse_sums(A, "SART").rows, moduli)
 
     def init(self, problem, x0, aux):
-        return State(x0)
+        return Iterate(x0)
 
     def step(self, problem, state, aux):
         def subset(x, item):
@@ -96,7 +96,7 @@ class SART(Solver):
             x = x + self.relaxation * safe_divide(1, columns.real) * move
             return (x if self.prior is None else self.prior.prox(x)), None
 
-        return State(jax.lax.scan(subset, state.x, (aux.index, aux.present))[0])
+        return Iterate(jax.lax.scan(subset, state.x, (aux.index, aux.present))[0])
 
 
 def subsets_of(views: int, subsets: int | None, order: str) -> tuple[np.ndarray, np.ndarray]:
@@ -114,10 +114,6 @@ def subsets_of(views: int, subsets: int | None, order: str) -> tuple[np.ndarray,
 
 def select_views(A: LinearOperator, index: Any) -> LinearOperator:
     """The operator that makes only the measurements `index` along their first axis; `index` may be traced."""
-    if isinstance(A, Matrix):
-        return Matrix(A.a[index])
-    if isinstance(A, SystemMatrix):
-        return SystemMatrix(A.s[index], A.shape)
     if isinstance(A, Composed):
         if isinstance(A.outer, Diagonal):  # weights of the measurements
             return Composed(Diagonal(A.outer.d[index]), select_views(A.inner, index))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from ..fidelity import PoissonLikelihood, PoissonProblem, emission
 from ..value import safe_divide, value
-from .base import Solver
-
-
-class State(NamedTuple):
-    x: jax.Array
+from .base import Iterate, Solver
 
 
 @value
@@ -50,13 +45,13 @@ class RichardsonLucy(Solver):
         counts = jnp.sum(jnp.maximum(problem.b - problem.model.background, 0))
         flat = jnp.where(aux > 0, safe_divide(counts, jnp.sum(sensitivity)), 0)
         x = jnp.maximum(x0, 0)
-        return State(jnp.where(jnp.any(x > 0), x, flat))
+        return Iterate(jnp.where(jnp.any(x > 0), x, flat))
 
     def step(self, problem: PoissonProblem, state, aux):
         mean = problem.model.mean(problem.A.apply(state.x))
         # An FFT leaves rounding errors, of either sign, where the mean is 0.
         ratio = safe_divide(problem.b, jnp.maximum(mean, _rounding(mean)))
-        return State(state.x * jnp.maximum(problem.A.apply_adjoint(ratio), 0) * aux)
+        return Iterate(state.x * jnp.maximum(problem.A.apply_adjoint(ratio), 0) * aux)
 
 
 def _rounding(v):

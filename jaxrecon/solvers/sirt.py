@@ -11,11 +11,7 @@ import numpy as np
 from ..fidelity import quadratic
 from ..operator import LinearOperator, real_dtype
 from ..value import describe, is_complex, is_concrete, safe_divide, value
-from .base import Solver, check_prior
-
-
-class State(NamedTuple):
-    x: jax.Array
+from .base import Iterate, Solver, check_prior
 
 
 class InverseSums(NamedTuple):
@@ -59,12 +55,12 @@ class SIRT(Solver):
         return inverse_sums(quadratic(problem, self).A, "SIRT")
 
     def init(self, problem, x0, aux):
-        return State(x0)
+        return Iterate(x0)
 
     def step(self, problem, state, aux):
         move = problem.A.apply_adjoint(jax.tree.map(jnp.multiply, aux.rows, problem.residual(state.x)))
         x = state.x - self.relaxation * aux.columns * move
-        return State(x if self.prior is None else self.prior.prox(x))
+        return Iterate(x if self.prior is None else self.prior.prox(x))
 
 
 def inverse_sums(A: LinearOperator, name: str) -> InverseSums:
