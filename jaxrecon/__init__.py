@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from .consistency import GradientStep, KaczmarzSweep, ProximalStep, SampleReplacement
 from .fidelity import LeastSquares, PoissonLikelihood
-from .operator import LinearOperator, batched, dense, matched_pair, operator_norm, real_part, stack
+from .operator import LinearOperator, batched, dense, matched_pair, operator_norm, real_part, stack, with_norm
 from .operators import (
     CoilMaps,
     Convolution,
@@ -67,7 +67,7 @@ from .value import static, value
 
 # Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows
 # these names to editors and type checkers.
-_MODULES = ("calibration", "io", "metrics", "plots", "simulate", "testing")
+_MODULES = ("calibration", "io", "learned", "metrics", "networks", "plots", "simulate", "testing")
 _FROM = {
     "analytic": ("FBP", "fbp"),
     "calibration": (
@@ -76,6 +76,7 @@ _FROM = {
     ),
     "geometry": ("ConeBeam", "FanBeam", "FanVectors", "ParallelBeam"),
     "gridding": ("Gridding",),
+    "learned": ("Denoiser", "LearnedInverse", "LearnedPrimalDual", "PostProcessed", "Unrolled"),
     "operators.cone": ("ConeBeamXRay",),
     "operators.density": ("pipe_menon", "radial_density"),
     "operators.nufft": ("NUFFT",),
@@ -109,7 +110,7 @@ __all__ = [
     "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
     "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Solution", "Solver", "SystemMatrix",
     "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense",
-    "solve", "stack", "static", "svd", "tikhonov", "unroll", "value",
+    "solve", "stack", "static", "svd", "tikhonov", "unroll", "value", "with_norm",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 

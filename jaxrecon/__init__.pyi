@@ -4,7 +4,9 @@ from jax.tree_util import Partial as Partial
 
 from . import calibration as calibration
 from . import io as io
+from . import learned as learned
 from . import metrics as metrics
+from . import networks as networks
 from . import plots as plots
 from . import simulate as simulate
 from . import testing as testing
@@ -34,6 +36,11 @@ from .geometry import FanBeam as FanBeam
 from .geometry import FanVectors as FanVectors
 from .geometry import ParallelBeam as ParallelBeam
 from .gridding import Gridding as Gridding
+from .learned import Denoiser as Denoiser
+from .learned import LearnedInverse as LearnedInverse
+from .learned import LearnedPrimalDual as LearnedPrimalDual
+from .learned import PostProcessed as PostProcessed
+from .learned import Unrolled as Unrolled
 from .operator import LinearOperator as LinearOperator
 from .operator import batched as batched
 from .operator import dense as dense
@@ -41,6 +48,7 @@ from .operator import matched_pair as matched_pair
 from .operator import operator_norm as operator_norm
 from .operator import real_part as real_part
 from .operator import stack as stack
+from .operator import with_norm as with_norm
 from .operators import CoilMaps as CoilMaps
 from .operators import Convolution as Convolution
 from .operators import Diagonal as Diagonal

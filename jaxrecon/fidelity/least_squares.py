@@ -39,8 +39,9 @@ class LeastSquaresProblem(Problem):
         return jax.tree.map(jnp.subtract, self.A.apply(x), self.b)
 
     def curvature(self):
-        """|A|^2, by power iteration."""
-        return largest_eigenvalue(self.gram)
+        """|A|^2, by power iteration where A does not know it."""
+        known = self.gram.known_norm
+        return largest_eigenvalue(self.gram) if known is None else known
 
     def dual_prox(self, v, sigma):
         return jax.tree.map(lambda v, b: (v - sigma * b) / (1 + sigma), v, self.b)

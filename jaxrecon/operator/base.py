@@ -84,6 +84,11 @@ class LinearOperator:
         return None
 
     @property
+    def known_norm(self) -> jax.Array | None:
+        """|A|_2, where A knows it without iterating, else None; `with_norm` finds it for any other."""
+        return None if self.spectrum is None else jnp.max(jnp.abs(self.spectrum))
+
+    @property
     def matrix(self) -> jax.Array | None:
         """The matrix, where the operator holds it already; `dense(A)` makes it for any other."""
         return None

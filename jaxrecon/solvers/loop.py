@@ -155,13 +155,16 @@ def _forward_only(x):
 
 
 def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any = None, data: Any = None,
-           checkpoint: bool = False) -> jax.Array:
+           checkpoint: bool = False, shared: bool = False, rolled: bool = True) -> jax.Array:
     """x after one step of each of `iterations` solvers, stacked in one value: an unrolled network if trained.
 
     Args:
         A, b, x0, data: as for `solve`.
         solvers: one solver value whose leaves carry a leading axis of length `iterations`.
         checkpoint: recompute each step in the backward pass: a fraction of the memory for little more time.
+        shared: `solvers` is one solver without a leading axis, used in every step.
+        rolled: one compiled step in a loop; False writes the steps out one after the other: longer to compile, and much
+            faster on CPU where a step holds convolutions.
 
     Raises:
         ValueError: leaves whose leading axis is not `iterations`; iterations < 1.
@@ -174,28 +177,40 @@ def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any 
     data = _check_kinds(A, b, solvers, data)
     if iterations < 1:
         raise ValueError(f"unroll needs iterations >= 1, got {iterations}")
-    for leaf in jax.tree.leaves(solvers):
+    for leaf in [] if shared else jax.tree.leaves(solvers):
         if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
             raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, "
-                             f"got {describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers)")
-    return _unroll(A, b, solvers, x0, data, iterations=iterations, checkpoint=checkpoint)
+                             f"got {describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers), "
+                             "or say shared=True")
+    return _unroll(A, b, solvers, x0, data, iterations=iterations, checkpoint=checkpoint, shared=shared, rolled=rolled)
 
 
-@functools.partial(jax.jit, static_argnames=("iterations", "checkpoint"))
-def _unroll(A, b, solvers, x0, data, *, iterations, checkpoint):
+@functools.partial(jax.jit, static_argnames=("iterations", "checkpoint", "shared", "rolled"))
+def _unroll(A, b, solvers, x0, data, *, iterations, checkpoint, shared, rolled):
     problem, x0, solvers = _bind(A, b, solvers, x0, data)
-    # The problem is shared: only what depends on a solver's own leaves is made once per solver.
-    aux = jax.vmap(lambda s: s.setup(problem), axis_size=iterations)(solvers)
-    first, first_aux = jax.tree.map(lambda v: v[0], (solvers, aux))
+    if shared:
+        first, first_aux, items = solvers, solvers.setup(problem), None
+    else:
+        # The problem is shared: only what depends on a solver's own leaves is made once per solver.
+        aux = jax.vmap(lambda s: s.setup(problem), axis_size=iterations)(solvers)
+        first, first_aux = jax.tree.map(lambda v: v[0], (solvers, aux))
+        items = (solvers, aux)
 
-    def body(state, item):
-        solver, aux = item
-        return solver.step(problem, state, aux), None
+    def step(state, item):
+        solver, aux = (first, first_aux) if shared else item
+        return solver.step(problem, state, aux)
 
-    if checkpoint:
-        body = jax.checkpoint(body, prevent_cse=False)
-    state, _ = lax.scan(body, first.init(problem, x0, first_aux), (solvers, aux), length=iterations)
+    state = scan_steps(step, first.init(problem, x0, first_aux), items, iterations, checkpoint, rolled)
     return first.solution(state)
+
+
+def scan_steps(step: Callable, state: Any, items: Any, length: int, checkpoint: bool, rolled: bool) -> Any:
+    """state <- step(state, item) over the leading axis of `items`, as a loop or written out."""
+    if checkpoint:
+        # Written out, the recomputed steps would be merged with the first ones, and their memory be taken after all.
+        step = jax.checkpoint(step, prevent_cse=not rolled)
+    return lax.scan(lambda s, item: (step(s, item), None), state, items, length=length,
+                    unroll=1 if rolled else length)[0]
 
 
 def _bind(A, b, solver, x0, data) -> tuple[Problem, jax.Array, Any]:
