@@ -45,6 +45,7 @@ from .solvers import (
     ADMM,
     CGNR,
     FISTA,
+    HQS,
     ISTA,
     PDHG,
     POGM,
@@ -56,6 +57,7 @@ from .solvers import (
     Kaczmarz,
     Landweber,
     RichardsonLucy,
+    Scheduled,
     Solution,
     Solver,
     solve,
@@ -67,7 +69,8 @@ from .value import static, value
 
 # Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows
 # these names to editors and type checkers.
-_MODULES = ("calibration", "io", "learned", "metrics", "networks", "plots", "simulate", "testing")
+_MODULES = ("calibration", "io", "learned", "metrics", "networks", "plots", "saving", "simulate", "testing",
+            "training")
 _FROM = {
     "analytic": ("FBP", "fbp"),
     "calibration": (
@@ -76,12 +79,14 @@ _FROM = {
     ),
     "geometry": ("ConeBeam", "FanBeam", "FanVectors", "ParallelBeam"),
     "gridding": ("Gridding",),
-    "learned": ("Denoiser", "LearnedInverse", "LearnedPrimalDual", "PostProcessed", "Unrolled"),
+    "learned": ("Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled"),
     "operators.cone": ("ConeBeamXRay",),
     "operators.density": ("pipe_menon", "radial_density"),
     "operators.nufft": ("NUFFT",),
     "operators.off_resonance": ("OffResonance",),
     "operators.xray": ("XRay",),
+    "saving": ("load", "save"),
+    "training": ("Examples", "Simulated", "fit"),
     "transmission": ("line_integrals", "transmission_weights"),
     "wiener": ("Wiener",),
 }
@@ -104,13 +109,13 @@ def __getattr__(name: str):
 
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SART", "SIRT", "SVD", "TV", "Alternating",
-    "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso", "Gradient",
-    "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
+    "ADMM", "CGNR", "FISTA", "HQS", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SART", "SIRT", "SVD", "TV",
+    "Alternating", "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso",
+    "Gradient", "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
     "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
-    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Solution", "Solver", "SystemMatrix",
-    "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm", "real_part", "sense",
-    "solve", "stack", "static", "svd", "tikhonov", "unroll", "value", "with_norm",
+    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Scheduled", "Solution", "Solver",
+    "SystemMatrix", "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm",
+    "real_part", "sense", "solve", "stack", "static", "svd", "tikhonov", "unroll", "value", "with_norm",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 T = TypeVar("T", bound=type)
+VALUES: dict[str, type] = {}  # every class made by `value`: the names that a saved file may use
 
 
 def static(**kwargs: Any) -> Any:
@@ -70,6 +71,7 @@ def value(cls: T) -> T:
     if "__repr__" not in cls.__dict__:
         made.__repr__ = _repr
     jax.tree_util.register_pytree_with_keys(made, flatten, unflatten)
+    VALUES[f"{made.__module__}.{made.__qualname__}"] = made
     return made
 
 

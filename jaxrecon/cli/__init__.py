@@ -1,4 +1,4 @@
-"""The command line: jaxrecon demo, jaxrecon reconstruct, jaxrecon info."""
+"""The command line: jaxrecon demo, reconstruct, train, evaluate, info."""
 
 from .app import app, main
 

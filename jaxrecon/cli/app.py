@@ -75,8 +75,12 @@ def reconstruct(
             metavar="SCAN", show_default=False,
             help="A file of raw data: ISMRMRD, fastMRI, BART (.cfl), MATLAB (.mat); or .npz with kspace or ksp (coils, "
                  "ny, nx), and perhaps mask and maps.")],
-        method: Annotated[str, typer.Option(
-            help="fista, pogm, ista, condat-vu, pdhg, admm, cg, landweber or zero-filled.")] = "fista",
+        method: Annotated[str | None, typer.Option(
+            help="fista (the default), pogm, ista, condat-vu, pdhg, admm, cg, landweber or zero-filled.",
+            show_default=False)] = None,
+        model: Annotated[Path | None, typer.Option(
+            help="A trained reconstructor, from `jaxrecon train` or jr.save, in place of a method.",
+            show_default=False)] = None,
         prior: Annotated[str | None, typer.Option(
             help="wavelet, tv, l1, l2 or none. Default: wavelet; tv for condat-vu, pdhg and admm; l2 for cg.",
             show_default=False)] = None,
@@ -100,14 +104,77 @@ def reconstruct(
     Minimises 1/2 |A x - b|² + lam prior(x), with b scaled so that 99 % of the pixels of the zero-filled (or
     gridded) image lie below 1: one lam then means the same for every scanner. The image is scaled back.
 
+    With --model the image is that of a trained reconstructor, which takes the samples as they are. A model for CT takes
+    an .npz file with sinogram (views, detectors).
+
     OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective and version.
 
     Exit codes: 0 done; 1 the solver diverged; 2 the input or the options are wrong. Outputs are written whole or not
     at all.
     """
+    if model is not None:
+        given = {"--method": method, "--prior": prior, "--lam": lam, "--iterations": iterations}
+        for option, v in given.items():
+            if v is not None:
+                raise Failure(f"{option} {v} has no effect with --model; leave one of them out")
+        from .learned import run as run_model
+
+        return run_model(scan, model, maps, output, png, slice)
     from .reconstruct import run
 
-    run(scan, method, prior, lam, iterations, maps, output, png, slice)
+    return run(scan, method or "fista", prior, lam, iterations, maps, output, png, slice)
+
+
+@app.command()
+def train(
+        config: Annotated[Path | None, typer.Argument(metavar="CONFIG", show_default=False,
+                                                      help="A TOML file, see `jaxrecon train --keys`.")] = None,
+        output: Annotated[Path | None, typer.Option(
+            "--output", "-o", show_default=False,
+            help="The model. Default: CONFIG.jr in this folder. The log lies beside it as .csv and .png.")] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped: the same bits as "
+                                                              "one that was not.")] = False,
+        keys: Annotated[bool, typer.Option("--keys", help="Print every key of CONFIG with its default, and stop.")]
+        = False) -> None:
+    """Train a reconstructor on simulated scans, as a configuration says.
+
+    Checkpoints are kept in a folder beside the model, so that --resume works after any interruption.
+
+    Exit codes: 0 done; 1 the training diverged; 2 the configuration or the options are wrong.
+    """
+    if keys:
+        from .config import describe
+
+        return print(describe())
+    if config is None:
+        raise Failure("missing argument CONFIG, a TOML file; jaxrecon train --keys prints what it may hold")
+    from .train import run
+
+    return run(config, output, resume)
+
+
+@app.command()
+def evaluate(
+        model: Annotated[Path, typer.Argument(metavar="MODEL", show_default=False,
+                                              help="What `jaxrecon train` wrote.")],
+        config: Annotated[Path | None, typer.Argument(
+            metavar="[CONFIG]", show_default=False, help="Other scans than those of the model's own configuration.")]
+        = None,
+        images: Annotated[Path | None, typer.Option(
+            show_default=False, help="Test images: a file or a folder, as images.source of CONFIG.")] = None,
+        output: Annotated[Path | None, typer.Option(
+            "--output", "-o", show_default=False, help="Every image's scores, .csv. Default: MODEL-evaluation.csv.")]
+        = None,
+        png: Annotated[Path | None, typer.Option(
+            show_default=False, help="A picture of the first scan's images and their errors.")] = None) -> None:
+    """Compare a model with the direct reconstruction and the best TV, on simulated scans of held-out images.
+
+    The weight of TV is the one of best mean PSNR on the validation images. PSNR and SSIM are of magnitudes, with the
+    maximum of the image as data range.
+    """
+    from .evaluate import run
+
+    run(model, config, images, output, png)
 
 
 @app.command()

@@ -35,7 +35,7 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
         stem = path.stem.removesuffix(".nii")
         output = Path(f"{stem}-{method}-{prior}.npz" if prior != "none" else f"{stem}-{method}.npz")
     with of_the_input():
-        _check_outputs(path, output, png)
+        check_outputs(path, output, png)
         A, b, direct, name, window, about = problem(read(path, maps, slice), maps)
         scale = scale_of(direct)
         if not jnp.isfinite(scale):
@@ -56,7 +56,7 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
             raise Failure(f"{method} diverged: the image holds values that are not finite; nothing was written", 1)
     seconds = time.perf_counter() - started
     image, direct = middle(image, window), middle(direct, window)
-    _write(output, png, path, image, {name: direct}, {
+    write(output, png, path, image, {name: direct}, {
         "method": method, "prior": prior, "lam": np.float64(lam), "iterations": iterations, "scale": np.float64(scale),
         "objective": np.zeros(0) if objective is None else np.asarray(objective), "version": installed("jaxrecon")})
     console = Console(soft_wrap=True, highlight=False)
@@ -81,7 +81,7 @@ def _checked_lam(method: str, prior: str, lam: float | None) -> float:
     return lam
 
 
-def _check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
+def check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
     """Before minutes of work: can the results be written at all?"""
     for option, given, suffix in (("--output", output, ".npz"), ("--png", png, ".png")):
         if given is None:
@@ -95,7 +95,7 @@ def _check_outputs(path: Path, output: Path | None, png: Path | None) -> None:
         import matplotlib.figure  # noqa: F401
 
 
-def _write(output: Path | None, png: Path | None, path: Path, image: Any, direct: dict[str, Any],
+def write(output: Path | None, png: Path | None, path: Path, image: Any, direct: dict[str, Any],
            about: dict[str, Any]) -> None:
     image = np.asarray(image).astype(np.complex64)
     with of_the_input():

@@ -3,12 +3,14 @@
 from .denoiser import Denoiser
 from .inverse import LearnedInverse
 from .noise_level import noise_level
+from .nonexpansive import Averaged, convolution_norm, nonexpansive
+from .plug_and_play import PlugAndPlay
 from .post_processed import PostProcessed
 from .primal_dual import LearnedPrimalDual
 from .trainable import path_names, trainable
 from .unrolled import Unrolled
 
 __all__ = [
-    "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PostProcessed", "Unrolled", "noise_level", "path_names",
-    "trainable",
+    "Averaged", "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled",
+    "convolution_norm", "noise_level", "nonexpansive", "path_names", "trainable",
 ]

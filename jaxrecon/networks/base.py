@@ -55,7 +55,7 @@ class Network:
 
     def __call__(self, x: jax.Array, *conditions: Any) -> jax.Array:
         """The module on one real image, channels last (or one vector), computed in the dtype of the weights."""
-        dtype = jnp.result_type(*jax.tree.leaves(self.parameters), jnp.bfloat16)
+        dtype = jnp.result_type(*jax.tree.leaves(self.parameters))
         module = nnx.merge(self.graphdef, self.parameters, self.rest)
         return module(x.astype(dtype), *(jnp.asarray(c, dtype) for c in conditions)).astype(x.dtype)
 

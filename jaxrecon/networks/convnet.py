@@ -22,8 +22,9 @@ class ConvNet:
         residual: add the input (where in and out have equal channels): a fresh network is then the identity.
         padding: "zero" or "circular".
         in_channels, out_channels: other than `channels`, as the blocks of learned primal-dual need.
+        ndim: 2 for images, 3 for volumes.
 
-    Parameters, with F features, depth d, i channels in and o out: 9 (i F + (d - 2) F^2 + F o) + (d - 1) F + o.
+    Parameters, with F features, depth d, i channels in and o out: 3^ndim (i F + (d - 2) F^2 + F o) + (d - 1) F + o.
 
     Example:
         >>> net = jr.networks.build(jr.networks.ConvNet(features=8, depth=3), jax.random.key(0))
@@ -38,6 +39,7 @@ class ConvNet:
     padding: str = "zero"
     in_channels: int | None = None
     out_channels: int | None = None
+    ndim: int = 2
 
     def __post_init__(self):
         if self.depth < 2 or self.features < 1:
@@ -55,7 +57,8 @@ class _ConvNet(nnx.Module):
         widths = [inputs, *[a.features] * (a.depth - 1), outputs]
         # What is added to something starts small: residual networks as the identity, others as nearly nothing.
         last = 0.0 if a.residual else 0.1
-        self.layers = nnx.List([conv(i, o, rngs=rngs, padding=a.padding, scale=last if k == a.depth - 1 else 1.0)
+        self.layers = nnx.List([conv(i, o, rngs=rngs, padding=a.padding, ndim=a.ndim,
+                                     scale=last if k == a.depth - 1 else 1.0)
                                 for k, (i, o) in enumerate(itertools.pairwise(widths))])
         self.residual = a.residual
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,15 @@ class DRUNet:
             scale and beyond the noise levels of its training (Mohan et al. 2020).
         conditional: module(x, sigma), with sigma as a constant channel; False: blind, module(x).
 
-    Parameters, with widths F_0 .. F_L, B blocks, c channels, s = shuffle, without biases:
-        9 s^2 c F_0 (2, + 9 s^2 F_0 / (9 s^2 c) ... see tests) + 18 B (2 sum_l<L F_l^2 + F_L^2) + 8 sum_l<L F_l F_{l+1}.
+    Images of any size: mirrored up to the next multiple of s 2^L, and cropped back.
+
+    Parameters, with widths F_0 .. F_L, B blocks, c channels, s = shuffle, without biases (conditional: + 9 F_0):
+        18 s^2 c F_0 + 18 B (2 sum_{l<L} F_l^2 + F_L^2) + 8 sum_{l<L} F_l F_{l+1}.
+
+    Example:
+        >>> net = jr.networks.build(jr.networks.DRUNet(features=(4, 8), blocks=1), jax.random.key(0))
+        >>> net(jnp.ones((9, 7, 1)), 0.1).shape
+        (9, 7, 1)
     """
 
     channels: int = 1
@@ -35,6 +42,11 @@ class DRUNet:
     shuffle: int = 1
     bias: bool = False
     conditional: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "features", tuple(self.features))
+        if not self.features or self.blocks < 1 or self.shuffle < 1:
+            raise ValueError(f"DRUNet needs at least one width, blocks >= 1 and shuffle >= 1, got {self}")
 
     def __call__(self, rngs: nnx.Rngs) -> nnx.Module:
         return _DRUNet(self, rngs)
@@ -59,9 +71,9 @@ class _DRUNet(nnx.Module):
 
         self.head = conv(inputs + a.conditional, f[0], rngs=rngs, bias=a.bias)
         self.down = nnx.List([blocks(w) for w in f[:-1]])
-        self.reduce = nnx.List([conv(w, v, size=2, stride=2, rngs=rngs, bias=a.bias) for w, v in zip(f, f[1:], strict=False)])
+        self.reduce = nnx.List([conv(w, v, size=2, stride=2, rngs=rngs, bias=a.bias) for w, v in pairwise(f)])
         self.body = blocks(f[-1])
-        self.expand = nnx.List([conv(v, 4 * w, size=1, rngs=rngs, bias=a.bias) for w, v in zip(f, f[1:], strict=False)])
+        self.expand = nnx.List([conv(v, 4 * w, size=1, rngs=rngs, bias=a.bias) for w, v in pairwise(f)])
         self.up = nnx.List([blocks(w) for w in f[:-1]])
         self.tail = conv(f[0], inputs, rngs=rngs, bias=a.bias, scale=0.0)
 

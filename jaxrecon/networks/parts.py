@@ -11,10 +11,12 @@ from flax import nnx
 
 
 def conv(inputs: int, outputs: int, *, rngs: nnx.Rngs, size: int = 3, stride: int = 1, bias: bool = True,
-         padding: str = "zero", scale: float = 1.0) -> nnx.Conv:
-    """A convolution of size x size pixels, with He's initial weights times `scale` (0: it starts as zero)."""
+         padding: str = "zero", scale: float = 1.0, ndim: int = 2) -> nnx.Conv:
+    """A convolution over ndim axes of `size` pixels, with He's initial weights times `scale` (0: it starts as zero)."""
+    if padding not in ("zero", "circular"):
+        raise ValueError(f'padding must be "zero" or "circular", got {padding!r}')
     weights = nnx.initializers.variance_scaling(2 * scale**2, "fan_in", "normal") if scale else nnx.initializers.zeros
-    return nnx.Conv(inputs, outputs, (size, size), strides=stride, use_bias=bias, kernel_init=weights,
+    return nnx.Conv(inputs, outputs, ndim * (size,), strides=stride, use_bias=bias, kernel_init=weights,
                     padding={"zero": "SAME", "circular": "CIRCULAR"}[padding], rngs=rngs)
 
 

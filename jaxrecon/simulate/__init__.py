@@ -5,12 +5,19 @@ from .counts import poisson_counts
 from .masks import poisson_disc_mask, random_mask, uniform_mask, variable_density_mask
 from .mpi import MPISequence, Particles, langevin, mpi_system_matrix
 from .noise import add_noise, noise_level
+from .noise_classes import CorrelatedNoise, GaussianNoise, ImpulsiveNoise, MixedNoise, Noise, PoissonNoise
 from .phantoms import discs, random_ellipses, shepp_logan
 from .trajectories import golden_angle, koosh_ball, radial, spiral, spoke_angles, stack_of_stars
 
 __all__ = [
+    "CorrelatedNoise",
+    "GaussianNoise",
+    "ImpulsiveNoise",
     "MPISequence",
+    "MixedNoise",
+    "Noise",
     "Particles",
+    "PoissonNoise",
     "add_noise",
     "coil_maps",
     "discs",

@@ -5,6 +5,7 @@ from .alternating import Alternating
 from .base import Solver
 from .cgnr import CGNR
 from .direct import SVD, svd, tikhonov
+from .hqs import HQS
 from .kaczmarz import Kaczmarz
 from .landweber import Landweber
 from .loop import Solution, solve, unroll
@@ -12,9 +13,10 @@ from .ordered_subsets import SART
 from .primal_dual import PDHG, CondatVu
 from .proximal_gradient import FISTA, ISTA, POGM
 from .richardson_lucy import RichardsonLucy
+from .scheduled import Scheduled
 from .sirt import SIRT
 
 __all__ = [
-    "ADMM", "CGNR", "FISTA", "ISTA", "PDHG", "POGM", "SART", "SIRT", "SVD", "Alternating", "CondatVu", "Kaczmarz",
-    "Landweber", "RichardsonLucy", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
+    "ADMM", "CGNR", "FISTA", "HQS", "ISTA", "PDHG", "POGM", "SART", "SIRT", "SVD", "Alternating", "CondatVu",
+    "Kaczmarz", "Landweber", "RichardsonLucy", "Scheduled", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
 ]

@@ -1,0 +1,155 @@
+"""The compiled training step: one jit, plain arrays in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from .. import metrics
+from ..value import describe, is_complex, norm_squared
+from .parameters import Partition
+
+
+class State(NamedTuple):
+    """What a step changes."""
+
+    parameters: dict[str, jax.Array]
+    optimizer: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """An operator without its leaves; `own` says which of them carry the batch axis."""
+
+    tree: Any
+    own: tuple[bool, ...]
+
+    def join(self, shared: list[Any], own: list[Any]) -> Any:
+        rest, mine = iter(shared), iter(own)
+        return self.tree.unflatten([next(mine) if f else next(rest) for f in self.own])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """All that is static in a step. Compared by content, so that another fit of the same structures does not compile
+    again; hashed once, as every step looks it up.
+    """
+
+    partition: Partition
+    operator: Structure
+    loss: Callable
+    optimizer: Any
+    clip: float | None
+    mesh: jax.sharding.Mesh | None
+
+    def __post_init__(self):
+        object.__setattr__(self, "_hash", hash(self._content()))
+
+    def _content(self):
+        return self.partition, self.operator, self.loss, self.optimizer, self.clip, self.mesh
+
+    def __hash__(self):
+        return self._hash  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __eq__(self, other):
+        return self is other or (isinstance(other, Program) and self._content() == other._content())
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def train_step(program: Program, state: State, frozen: list[Any], shared: list[Any], batch: Any) \
+        -> tuple[State, jax.Array]:
+    """(new state, [loss, learning rate]) after one step on a batch (leaves of A of its own, b, x).
+
+    A step whose loss or gradient is not finite changes nothing, and its loss is NaN.
+    """
+    return over_mesh(program.mesh, functools.partial(_train_step, program), 2)(state, frozen, shared, batch)
+
+
+def _train_step(program, state, frozen, shared, batch):
+    def mean_loss(parameters):
+        reconstructor = program.partition.join(parameters, frozen)
+
+        def one(own, b, x):
+            return _loss(program, reconstruct(program, reconstructor, shared, own, b, x), x)
+        return jnp.mean(jax.vmap(one)(*batch))
+
+    parameters = state.parameters
+    loss, gradient = jax.value_and_grad(mean_loss)(parameters)
+    if program.mesh is not None:
+        loss, gradient = lax.pmean((loss, gradient), program.mesh.axis_names)
+    # JAX's gradient of a complex parameter is the conjugate of the direction of steepest ascent.
+    gradient = jax.tree.map(lambda g: jnp.conj(g) if is_complex(g) else g, gradient)
+    size = jnp.sqrt(norm_squared(gradient))
+    ok = jnp.isfinite(loss) & jnp.isfinite(size)
+    if program.clip is not None:
+        factor = jnp.minimum(1, program.clip / jnp.where(size > 0, size, 1))
+        gradient = jax.tree.map(lambda g: g * factor.astype(g.real.dtype), gradient)
+    optimizer = optax.with_extra_args_support(program.optimizer)
+    updates, inner = optimizer.update(gradient, state.optimizer, parameters, value=loss, grad=gradient,
+                                      value_fn=mean_loss)
+    new = optax.apply_updates(parameters, updates), inner
+    new = State(*jax.tree.map(lambda new, old: jnp.where(ok, new.astype(old.dtype), old), new, tuple(state)))
+    return new, jnp.stack([jnp.where(ok, loss, jnp.nan), jnp.asarray(_learning_rate(inner), loss.dtype)])
+
+
+def _learning_rate(state):
+    """The (first) one that `optax.inject_hyperparams` keeps in the state; NaN where there is none."""
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: hasattr(node, "hyperparams"))
+    rates = [node.hyperparams["learning_rate"] for node in nodes if "learning_rate" in getattr(node, "hyperparams", ())]
+    return rates[0] if rates else jnp.nan
+
+
+def reconstruct(program: Program, reconstructor: Any, shared: list[Any], own: list[Any], b: Any, ref: jax.Array) \
+        -> jax.Array:
+    x = reconstructor(program.operator.join(shared, own), b)
+    if jnp.shape(x) != jnp.shape(ref) or (is_complex(ref) and not is_complex(x)):
+        raise ValueError(f"the reconstructor gives {describe(x)}, but the images of the data are {describe(ref)} each")
+    return x
+
+
+def _loss(program, x, ref):
+    loss = program.loss(x, ref)
+    if jnp.shape(loss) != () or is_complex(loss):
+        raise ValueError(f"the loss of one image must be a real scalar, got {describe(loss)}")
+    return loss
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(program: Program, parameters: dict[str, jax.Array], frozen: list[Any], shared: list[Any], batch: Any) \
+        -> jax.Array:
+    """(batch, 2): loss and PSNR in dB of every example, with the range of its own reference."""
+    def body(parameters, frozen, shared, batch):
+        reconstructor = program.partition.join(parameters, frozen)
+
+        def one(own, b, x):
+            guess = reconstruct(program, reconstructor, shared, own, b, x)
+            loss = _loss(program, guess, x)
+            return jnp.stack([loss, _psnr(guess, x).astype(loss.dtype)])
+        return jax.vmap(one)(*batch)
+
+    return over_mesh(program.mesh, body, 1)(parameters, frozen, shared, batch)
+
+
+def _psnr(x, ref):
+    size = jnp.abs(ref)
+    span = jnp.max(size if is_complex(ref) else ref) - jnp.min(size if is_complex(ref) else ref)
+    return jnp.where(span > 0, metrics.psnr(x, ref, data_range=jnp.where(span > 0, span, 1)), jnp.nan)
+
+
+def over_mesh(mesh: jax.sharding.Mesh | None, f: Callable, outputs: int) -> Callable:
+    """f(..., batch) with the batch divided over the devices of a mesh. Two outputs are replicated, a single one is
+    divided as the batch is.
+    """
+    if mesh is None:
+        return f
+    everywhere, divided = PartitionSpec(), PartitionSpec(mesh.axis_names[0])
+    return jax.shard_map(f, mesh=mesh, in_specs=(everywhere, everywhere, everywhere, divided),
+                         out_specs=(everywhere, everywhere) if outputs == 2 else divided, check_vma=False)
