@@ -84,6 +84,7 @@ def psnr(x, ref):
 # ---- what they compute
 
 
+@pytest.mark.slow
 def test_train_evaluate_reconstruct(here):
     (here / "a.toml").write_text(MRI)
     said = done("train", "a.toml")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..networks.base import Network, apply_to_image, build
+from ..networks.base import apply_to_image, build
 from ..priors import Prior
 from ..priors.base import scalar_like
 from ..solvers.base import check_positive
@@ -35,7 +35,7 @@ class Denoiser(Prior):
         (8, 8)
     """
 
-    net: Network
+    net: Any
     sigma: Any = None
     key: Any = None
 

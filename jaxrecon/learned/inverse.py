@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..fidelity import cast_measurements
-from ..networks.base import Network, build
+from ..networks.base import build
 from ..operator import LinearOperator
 from ..value import describe, is_complex, value
 from .scale import divide_measurements, image_scale
@@ -35,7 +35,7 @@ class LearnedInverse:
         (4, 4)
     """
 
-    net: Network
+    net: Any
     key: Any = None
 
     def check(self):

@@ -105,7 +105,7 @@ def convolution_norm(kernel: jax.Array) -> jax.Array:
         kernel: (k, k, in, out), or with any other number of axes before the channels.
 
     Example:
-        >>> print(jr.learned.convolution_norm(jnp.full((3, 3, 1, 1), 1 / 9)).round(3))
+        >>> round(float(jr.learned.convolution_norm(jnp.full((3, 3, 1, 1), 1 / 9))), 3)
         1.017
     """
     size = kernel.shape[:-2]

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ..networks.base import Network, apply_to_image, build
+from ..networks.base import apply_to_image, build
 from ..operator import LinearOperator, without_norm
 from ..value import value
 from .noise_level import noise_level
@@ -26,13 +26,14 @@ class PostProcessed:
     The network sees an image of root mean square 1, so that the method commutes with the scale of b.
 
     Example:
-        >>> r = jr.PostProcessed(jr.ZeroFilled(), jr.networks.UNet(channels=2, features=4), key=jax.random.key(0))
+        >>> net = jr.networks.ConvNet(channels=2, features=4)
+        >>> r = jr.PostProcessed(jr.ZeroFilled(), net, key=jax.random.key(0))
         >>> r(jr.Fourier((8, 8)), jnp.ones((8, 8), complex)).shape
         (8, 8)
     """
 
     initial: Any
-    net: Network
+    net: Any
     key: Any = None
 
     def check(self):

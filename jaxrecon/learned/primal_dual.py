@@ -41,7 +41,7 @@ class LearnedPrimalDual:
 
     Example:
         >>> A = jr.XRay(jr.ParallelBeam(jnp.linspace(0, jnp.pi, 6, endpoint=False), 12), (8, 8))
-        >>> r = jr.LearnedPrimalDual(iterations=2, features=4, memory=2, key=jax.random.key(0))
+        >>> r = jr.LearnedPrimalDual(iterations=1, features=2, memory=2, key=jax.random.key(0))
         >>> r(A, jnp.ones((6, 12))).shape
         (8, 8)
     """
@@ -97,7 +97,7 @@ class LearnedPrimalDual:
 
         start = jnp.stack(self.memory * [image]), jnp.zeros((self.memory, *b.shape), b.dtype)
         nets = None if self.shared else (self.primal, self.dual)
-        x, _ = scan_steps(step, start, nets, self.iterations, self.checkpoint, is_rolled(self.rolled))
+        x, _ = scan_steps(step, start, nets, self.iterations, self.checkpoint, is_rolled(self.rolled, self.checkpoint))
         return scale * x[0]
 
     def _check_kinds(self, b: Any, domain: Any) -> None:

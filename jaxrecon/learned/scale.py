@@ -16,7 +16,7 @@ def image_scale(x: jax.Array) -> jax.Array:
     c is complex for a complex x; it commutes with factors: c(f x) = f c(x), with f > 0 for real x. 1 for x = 0.
 
     Example:
-        >>> float(image_scale(jnp.array([3.0, -3.0])))
+        >>> round(float(image_scale(jnp.array([3.0, -3.0]))), 6)
         3.0
     """
     size = norm(x) / x.size**0.5

@@ -36,7 +36,8 @@ class Unrolled:
         initial: a reconstructor that gives x_0; None starts at 0.
         checkpoint: recompute each iteration in the backward pass, for a fraction of the memory.
         rolled: one compiled iteration in a loop, or (False) all written out. None: a loop, except on CPU, where
-            convolutions inside a loop are 18 to 54 times slower.
+            convolutions inside a loop are 18 to 54 times slower; there too with `checkpoint`, which saves no memory
+            where the iterations are written out.
         key: for initial weights, where `net` is a factory.
 
     The iterations run on an image of root mean square 1, so that the method commutes with the scale of b.
@@ -50,7 +51,7 @@ class Unrolled:
 
     trains = ("dc",)
 
-    net: Network
+    net: Any
     iterations: int = static(default=10)
     shared: bool = static(default=False)
     dc: ConsistencyStep = dataclasses.field(default_factory=GradientStep)
@@ -93,13 +94,13 @@ class Unrolled:
             sigma = jnp.full(self.iterations, sigma)
         solvers = Alternating(self.dc, Denoiser(self.net, sigma))
         x = unroll(A, divide_measurements(b, scale), solvers, self.iterations, x0, checkpoint=self.checkpoint,
-                   shared=self.shared, rolled=is_rolled(self.rolled))
+                   shared=self.shared, rolled=is_rolled(self.rolled, self.checkpoint))
         return scale * x
 
 
-def is_rolled(rolled: bool | None) -> bool:
+def is_rolled(rolled: bool | None, checkpoint: bool = False) -> bool:
     """The form of a loop whose step holds a network, where the caller does not choose."""
-    return jax.default_backend() != "cpu" if rolled is None else rolled
+    return (checkpoint or jax.default_backend() != "cpu") if rolled is None else rolled
 
 
 def repeated(tree: Any, copies: int) -> Any:

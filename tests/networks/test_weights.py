@@ -11,12 +11,13 @@ import pytest
 from flax import nnx
 from scipy.signal import correlate2d
 
+import jaxrecon as jr
 from jaxrecon.networks.base import build
 from jaxrecon.networks.convnet import ConvNet
 from jaxrecon.networks.dncnn import DnCNN
 from jaxrecon.networks.drunet import DRUNet
 from jaxrecon.networks.mlp import MLP
-from jaxrecon.networks.pretrained import load, pretrained, store
+from jaxrecon.networks.pretrained import pretrained, store
 from jaxrecon.networks.torch_weights import from_torch, read_safetensors
 from jaxrecon.networks.unet import UNet
 
@@ -192,11 +193,11 @@ def test_published_networks_denoise_as_published(name, shared_data):
 
 def test_what_is_stored_comes_back(tmp_path):
     net = build(DRUNet(features=(3, 4), blocks=1, shuffle=2), jax.random.key(1))
-    store(tmp_path / "net.npz", net, licence="CC0-1.0")
-    back = load(tmp_path / "net.npz")
+    store(tmp_path / "net.jr", net, licence="CC0-1.0")
+    back = jr.load(tmp_path / "net.jr")
     assert back.factory == net.factory and back.conditional and back.graphdef == net.graphdef
     for a, b in zip(jax.tree.leaves(back.parameters), jax.tree.leaves(net.parameters), strict=True):
-        assert a.dtype == "float32"
+        assert a.dtype == "float16"
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
     with pytest.raises(ValueError, match="no pretrained network 'denoise'"):
         pretrained("denoise")

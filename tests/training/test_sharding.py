@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import jax, jax.numpy as jnp, numpy as np, optax, pytest
 import jaxrecon as jr
@@ -51,6 +53,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     env = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1",
                         "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
