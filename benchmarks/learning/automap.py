@@ -37,9 +37,10 @@ PROBLEMS = ("full", "trajectory", "off-resonance", "data")
 METHODS = ("automap", "unet", "unrolled")
 SIZES = (100, 300, 1000, 3000, 10000)
 MOST = 20000  # patches, where the size of the training set is not the question
-STEPS = {"automap": 3000, "unet": 1500, "unrolled": 1500}
-LONGER = {"full": 2}  # times as many steps
-BATCH, RATE = 64, 1e-3
+STEPS = {"automap": 2000, "unet": 1000, "unrolled": 1000}
+LONGER = {"full": 3}  # times as many steps
+BATCH = {"automap": 64, "unet": 32, "unrolled": 32}
+RATE = 1e-3
 SIGMA = 0.02  # per real component, of the root mean square of the image
 LAMS = tuple(float(v) for v in np.geomspace(1e-3, 0.3, 8))
 COUNTS = {"validation": 200, "test": 200}
@@ -154,7 +155,7 @@ def learn(training: str, args: Any) -> None:
     b, x = (v[:count] for v in examples(name, "train", SIZES[-1] if name == "data" else MOST))
     held_out = (A, *examples(name, "validation", COUNTS["validation"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, RATE, steps // 20, steps)
-    run = train(SCRIPT, training, untrained(method), jr.Examples(A, b, x, BATCH), steps, minutes=args.minutes,
+    run = train(SCRIPT, training, untrained(method), jr.Examples(A, b, x, BATCH[method]), steps, minutes=args.minutes,
                 resume=args.resume, optimizer=optax.adam(schedule), clip=1.0, validation=held_out,
                 validate_every=max(1, steps // 20))
     row = {"training": training, "problem": name, "method": method, "examples": count, "steps": run.note,

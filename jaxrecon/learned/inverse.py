@@ -12,7 +12,7 @@ from ..fidelity import cast_measurements
 from ..networks.base import build
 from ..operator import LinearOperator
 from ..value import describe, is_complex, value
-from .scale import divide_measurements, image_scale
+from .scale import image_scale
 
 
 @value
@@ -46,7 +46,9 @@ class LearnedInverse:
         b, domain = cast_measurements(A, b)
         flat = jnp.concatenate([v.ravel() for v in jax.tree.leaves(b)])
         scale = image_scale(flat)
-        flat = divide_measurements(flat, scale)
+        if not is_complex(domain):
+            scale = jnp.abs(scale)  # the phase of the data of a real image is no common factor, it means something
+        flat = flat / scale
         y = self.net(jnp.concatenate([flat.real, flat.imag]) if is_complex(flat) else flat)
         channels = 2 if is_complex(domain) else 1
         if y.size != channels * math.prod(domain.shape):
@@ -54,4 +56,4 @@ class LearnedInverse:
                              f"{math.prod(domain.shape)} numbers")
         y = y.reshape(*domain.shape, channels)
         x = jax.lax.complex(y[..., 0], y[..., 1]) if channels == 2 else y[..., 0]
-        return (scale * x if is_complex(x) else jnp.abs(scale) * x).astype(domain.dtype)
+        return (scale * x).astype(domain.dtype)

@@ -212,6 +212,18 @@ def test_post_processing_and_the_learned_inverse_against_their_formulas(problem)
     np.testing.assert_allclose(jr.LearnedInverse(net)(A, b), c * (y[..., 0] + 1j * y[..., 1]), rtol=0, atol=1e-5)
 
 
+def test_the_learned_inverse_of_a_real_image_keeps_the_phase_of_its_data(problem):
+    A, b = problem
+    A = jr.real_part(A)
+    net = jr.networks.build(lambda rngs: nnx.Linear(84, 42, use_bias=False, rngs=rngs), KEY)
+    size = float(jnp.sqrt(jnp.mean(jnp.abs(b) ** 2)))
+    flat = np.asarray(b).ravel()
+    want = np.concatenate([flat.real, flat.imag]) @ np.asarray(net.parameters["kernel"], float)
+    got = jr.LearnedInverse(net)(A, b)
+    assert got.dtype == float
+    np.testing.assert_allclose(got, want.reshape(SHAPE), rtol=0, atol=1e-5 * size)
+
+
 def test_scale_of_an_image():
     x = jnp.array([1 + 1j, 2.0, -0.5j])
     c = image_scale(x)
