@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from ..operator import LinearOperator
+from ..operator import LinearOperator, matched_pair
 from ..value import is_complex, static, value
 
 
@@ -143,10 +144,28 @@ class Matrix(LinearOperator):
         return Matrix(w[:, None] * self.a)
 
     def apply(self, x):
-        return product(self.a, x)
+        return times(self.a, x)
 
     def apply_adjoint(self, y):
         return jnp.conj(product(jnp.conj(y), self.a))
+
+
+def times(a: jax.Array, x: jax.Array) -> jax.Array:
+    """a @ x for one vector, of which vmap makes columns.
+
+    Left to itself it makes a product of rows with rows, which takes XLA:CPU 20 times as long.
+    """
+    def forward(a, columns):
+        if columns.shape[-1] == 1:
+            return product(a, columns[:, 0])[:, None]
+        # Times a 1 that the compiler does not know of: the columns are then laid out in memory as such.
+        return product(a, columns * lax.optimization_barrier(jnp.ones((), columns.real.dtype)))
+
+    def adjoint(a, columns):
+        y = jnp.conj(product(jnp.conj(columns).T, a)).T
+        return (y if is_complex(x) else y.real).astype(x.dtype)
+
+    return matched_pair(forward, adjoint, a, x[:, None], batch_last=True)[:, 0]
 
 
 def product(a: jax.Array, b: jax.Array) -> jax.Array:

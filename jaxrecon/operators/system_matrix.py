@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..value import is_complex, static, value
-from .elementary import product
+from .elementary import product, times
 
 # Up to this many voxels the Gram matrix is made once: an iteration then costs N^2 real products instead of 4 M N.
 LARGEST_GRAM = 2048
@@ -82,7 +82,7 @@ class SystemMatrix(LinearOperator):
         return SystemGram(self.s, w, self.shape)
 
     def apply(self, x):
-        return product(self.s, x.reshape(-1))
+        return times(self.s, x.reshape(-1))
 
     def apply_adjoint(self, y):
         x = product(y.real, self.s.real)
@@ -143,4 +143,4 @@ class DenseGram(SelfAdjoint):
         return self.a
 
     def apply(self, x):
-        return product(self.a, x.reshape(-1)).reshape(self.shape)
+        return times(self.a, x.reshape(-1)).reshape(self.shape)

@@ -182,6 +182,7 @@ def test_calibration_size_equals_trying_all(rng, shape, fraction):
         assert np.prod(found) == max(areas, default=0) and (0 in found or full(sampled, found))
 
 
+@pytest.mark.slow
 def test_brain_fully_sampled(shared_data):
     """What the maps do not explain is white noise; below the noise's frequencies it is some per cent."""
     kspace = shared_data("mri_brain16_cart128.npz")["ksp"]
