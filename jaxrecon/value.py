@@ -177,6 +177,26 @@ def shape_dtype(x: Any) -> Any:
     return jax.tree.map(lambda v: jax.ShapeDtypeStruct(jnp.shape(v), jnp.result_type(v)), x)
 
 
+def is_count(n: Any, least: int = 1) -> bool:
+    """True for a whole number >= least; bools are none.
+
+    Example:
+        >>> is_count(3), is_count(0), is_count(2.5), is_count(True)
+        (True, False, False, False)
+    """
+    return not isinstance(n, bool) and int(n) == n and n >= least
+
+
+def repeated(tree: Any, copies: int) -> Any:
+    """Every leaf `copies` times, along a new leading axis.
+
+    Example:
+        >>> repeated(2.0, 3).tolist()
+        [2.0, 2.0, 2.0]
+    """
+    return jax.tree.map(lambda v: jnp.stack(copies * [jnp.asarray(v)]), tree)
+
+
 def describe(x: Any) -> str:
     """Shapes and dtypes of a tree in one short line, for error messages.
 

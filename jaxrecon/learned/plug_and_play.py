@@ -20,6 +20,7 @@ from ..solvers.base import check_positive, check_prior
 from ..solvers.hqs import HQS
 from ..solvers.scheduled import Scheduled
 from ..value import is_complex, norm, safe_divide, safe_sqrt, static, value
+from .checks import check_count, check_initial, check_step
 from .denoiser import Denoiser
 from .noise_level import noise_level
 from .nonexpansive import Averaged
@@ -91,14 +92,13 @@ class PlugAndPlay:
         if self.method not in METHODS:
             raise ValueError(f"PlugAndPlay knows the methods {', '.join(METHODS)}, got {self.method!r}; any other data-"
                              "consistency step goes as dc=")
-        if isinstance(self.iterations, bool) or self.iterations != int(self.iterations) or self.iterations < 1:
-            raise ValueError(f"PlugAndPlay needs iterations >= 1, got {self.iterations}")
+        check_count(self, "iterations")
         for name in ("sigma", "lam", "first", "rho", "trained_at"):
             check_positive(self, name, getattr(self, name))
-        if self.dc is not None and not isinstance(self.dc, ConsistencyStep):
-            raise TypeError(f"dc must be a data-consistency step such as jr.GradientStep(), got {self.dc!r}")
-        if self.initial is not None and not callable(self.initial):
-            raise TypeError(f"initial must be a reconstructor such as jr.FBP(), or None, got {self.initial!r}")
+        if self.dc is not None:
+            check_step(self.dc)
+        if self.initial is not None:
+            check_initial(self.initial)
         if self.trained_at is not None and (not _has_network(self.denoiser) or _network(self.denoiser).net.conditional):
             raise ValueError(f"trained_at is for a blind jr.Denoiser, which is not told its noise level, got "
                              f"{self.denoiser!r}")

@@ -9,6 +9,7 @@ import jax
 from ..networks.base import apply_to_image, build
 from ..operator import LinearOperator, without_norm
 from ..value import value
+from .checks import check_initial
 from .noise_level import noise_level
 from .scale import image_scale
 
@@ -37,9 +38,7 @@ class PostProcessed:
     key: Any = None
 
     def check(self):
-        if not callable(self.initial):
-            raise TypeError("initial must be a reconstructor such as jr.ZeroFilled() or jr.FBP(), "
-                            f"got {self.initial!r}")
+        check_initial(self.initial)
         object.__setattr__(self, "net", build(self.net, self.key))
         object.__setattr__(self, "key", None)
 

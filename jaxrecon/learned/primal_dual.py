@@ -14,6 +14,7 @@ from ..operator import LinearOperator, with_norm, without_norm
 from ..operator.known_norm import norm_of
 from ..solvers.loop import scan_steps
 from ..value import describe, is_complex, safe_divide, static, value
+from .checks import check_count
 from .scale import divide_measurements, image_scale, least_squares_backprojection
 from .unrolled import is_rolled
 
@@ -62,8 +63,7 @@ class LearnedPrimalDual:
 
     def check(self):
         for name in ("iterations", "memory"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"LearnedPrimalDual needs {name} >= 1, got {getattr(self, name)}")
+            check_count(self, name)
         keys = (None, None) if self.key is None else jax.random.split(self.key)
         extra = {"primal": (1, self.image_channels), "dual": (2, self.data_channels)}
         for key, (name, (more, channels)) in zip(keys, extra.items(), strict=True):

@@ -13,7 +13,8 @@ from ..fidelity import cast_measurements
 from ..networks.base import Network, build
 from ..operator import LinearOperator, with_norm, without_norm
 from ..solvers import Alternating, unroll
-from ..value import static, value
+from ..value import repeated, static, value
+from .checks import check_count, check_initial, check_step
 from .denoiser import Denoiser
 from .noise_level import noise_level
 from .scale import divide_measurements, image_scale, least_squares_backprojection
@@ -61,12 +62,10 @@ class Unrolled:
     key: Any = None
 
     def check(self):
-        if isinstance(self.iterations, bool) or self.iterations != int(self.iterations) or self.iterations < 1:
-            raise ValueError(f"Unrolled needs iterations >= 1, got {self.iterations}")
-        if not isinstance(self.dc, ConsistencyStep):
-            raise TypeError(f"dc must be a data-consistency step such as jr.GradientStep(), got {self.dc!r}")
-        if self.initial is not None and not callable(self.initial):
-            raise TypeError(f"initial must be a reconstructor such as jr.FBP(), or None, got {self.initial!r}")
+        check_count(self, "iterations")
+        check_step(self.dc)
+        if self.initial is not None:
+            check_initial(self.initial)
         copies = None if self.shared else self.iterations
         stacked = isinstance(self.net, Network) and self.net.copies is not None
         if stacked and self.shared:
@@ -101,8 +100,3 @@ class Unrolled:
 def is_rolled(rolled: bool | None, checkpoint: bool = False) -> bool:
     """The form of a loop whose step holds a network, where the caller does not choose."""
     return (checkpoint or jax.default_backend() != "cpu") if rolled is None else rolled
-
-
-def repeated(tree: Any, copies: int) -> Any:
-    """Every leaf `copies` times, along a new leading axis."""
-    return jax.tree.map(lambda v: jnp.stack(copies * [jnp.asarray(v)]), tree)

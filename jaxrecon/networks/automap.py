@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import jax
 from flax import nnx
 
 from .base import architecture
 from .mlp import ACTIVATIONS, activation, dense
-from .parts import conv
+from .parts import convolutions, in_sequence
 
 
 @architecture
@@ -61,18 +60,11 @@ class _AUTOMAP(nnx.Module):
         self.shape, self.activation = (*a.shape, a.channels), a.activation
         widths = (a.inputs, *a.hidden, math.prod(self.shape))
         self.dense = nnx.List([dense(i, o, rngs) for i, o in pairwise(widths)])
-        widths = (a.channels, *[a.features] * (a.depth - 1), a.channels) if a.depth else ()
-        self.convs = nnx.List([conv(i, o, rngs=rngs, size=a.size, ndim=len(a.shape),
-                                    scale=0.0 if k == a.depth - 1 else 1.0)
-                               for k, (i, o) in enumerate(pairwise(widths))])
+        self.convs = nnx.List([]) if not a.depth else convolutions(
+            a.channels, a.channels, a.features, a.depth, last=0.0, rngs=rngs, size=a.size, ndim=len(a.shape))
 
     def __call__(self, b):
         for layer in self.dense[:-1]:
             b = ACTIVATIONS[self.activation](layer(b))
         x = self.dense[-1](b).reshape(self.shape)
-        if not self.convs:
-            return x
-        y = x
-        for layer in self.convs[:-1]:
-            y = jax.nn.relu(layer(y))
-        return x + self.convs[-1](y)
+        return x + in_sequence(self.convs, x) if self.convs else x

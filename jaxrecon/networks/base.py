@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..value import describe, is_complex, static, value
+from ..value import describe, is_complex, repeated, static, value
 
 T = TypeVar("T", bound=type)
 ARCHITECTURES: dict[str, type] = {}
@@ -92,7 +92,7 @@ def build(net: Any, key: jax.Array | None = None, copies: int | None = None) -> 
             return network
         if network.copies is not None:
             raise ValueError(f"the network has {network.copies} weight sets, but {copies} are needed")
-        return dataclasses.replace(jax.tree.map(lambda v: jnp.stack(copies * [v]), network), copies=copies)
+        return dataclasses.replace(repeated(network, copies), copies=copies)
     if not callable(net):
         raise TypeError("a network is given as a factory rngs -> nnx.Module such as jr.networks.UNet(), "
                         f"a module or a Network, got {net!r}")

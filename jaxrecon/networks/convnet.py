@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
-import jax
 from flax import nnx
 
 from .base import architecture
-from .parts import conv
+from .parts import convolutions, in_sequence
 
 
 @architecture
@@ -54,17 +51,11 @@ class _ConvNet(nnx.Module):
         inputs, outputs = a.in_channels or a.channels, a.out_channels or a.channels
         if a.residual and inputs != outputs:
             raise ValueError(f"a residual ConvNet has as many channels in as out, got {inputs} and {outputs}")
-        widths = [inputs, *[a.features] * (a.depth - 1), outputs]
         # What is added to something starts small: residual networks as the identity, others as nearly nothing.
-        last = 0.0 if a.residual else 0.1
-        self.layers = nnx.List([conv(i, o, rngs=rngs, padding=a.padding, ndim=a.ndim,
-                                     scale=last if k == a.depth - 1 else 1.0)
-                                for k, (i, o) in enumerate(itertools.pairwise(widths))])
+        self.layers = convolutions(inputs, outputs, a.features, a.depth, last=0.0 if a.residual else 0.1, rngs=rngs,
+                                   padding=a.padding, ndim=a.ndim)
         self.residual = a.residual
 
     def __call__(self, x):
-        y = x
-        for layer in self.layers[:-1]:
-            y = jax.nn.relu(layer(y))
-        y = self.layers[-1](y)
+        y = in_sequence(self.layers, x)
         return x + y if self.residual else y

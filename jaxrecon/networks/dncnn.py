@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import jax
 from flax import nnx
 
 from .base import architecture
-from .parts import conv
+from .parts import convolutions, in_sequence
 
 
 @architecture
@@ -49,13 +46,8 @@ class DnCNN:
 
 class _DnCNN(nnx.Module):
     def __init__(self, a: DnCNN, rngs):
-        widths = [a.channels, *[a.features] * (a.depth - 1), a.channels]
-        self.layers = nnx.List([conv(i, o, rngs=rngs, padding=a.padding, bias=a.bias,
-                                     scale=0.0 if k == a.depth - 1 else 1.0)
-                                for k, (i, o) in enumerate(pairwise(widths))])
+        self.layers = convolutions(a.channels, a.channels, a.features, a.depth, last=0.0, rngs=rngs,
+                                   padding=a.padding, bias=a.bias)
 
     def __call__(self, x):
-        noise = x
-        for layer in self.layers[:-1]:
-            noise = jax.nn.relu(layer(noise))
-        return x - self.layers[-1](noise)
+        return x - in_sequence(self.layers, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -18,6 +19,20 @@ def conv(inputs: int, outputs: int, *, rngs: nnx.Rngs, size: int = 3, stride: in
     weights = nnx.initializers.variance_scaling(2 * scale**2, "fan_in", "normal") if scale else nnx.initializers.zeros
     return nnx.Conv(inputs, outputs, ndim * (size,), strides=stride, use_bias=bias, kernel_init=weights,
                     padding={"zero": "SAME", "circular": "CIRCULAR"}[padding], rngs=rngs)
+
+
+def convolutions(inputs: int, outputs: int, features: int, depth: int, *, last: float, **options: Any) -> nnx.List:
+    """`depth` convolutions in sequence, the hidden ones of width `features`; `last` scales the weights of the last."""
+    widths = (inputs, *[features] * (depth - 1), outputs)
+    return nnx.List([conv(i, o, scale=last if k == depth - 1 else 1.0, **options)
+                     for k, (i, o) in enumerate(pairwise(widths))])
+
+
+def in_sequence(layers: nnx.List, x: jax.Array) -> jax.Array:
+    """The layers one after the other, with ReLU between them."""
+    for layer in layers[:-1]:
+        x = jax.nn.relu(layer(x))
+    return layers[-1](x)
 
 
 def unshuffled(x: jax.Array, s: int) -> jax.Array:

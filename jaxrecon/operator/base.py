@@ -147,6 +147,28 @@ class SelfAdjoint(LinearOperator):
         return self.apply(y)
 
 
+class Wrapper(LinearOperator):
+    """An operator made of another one, `operator`, that shares its character."""
+
+    operator: LinearOperator
+
+    @property
+    def real_domain(self):
+        return self.operator.real_domain
+
+    @property
+    def orthogonal(self):
+        return self.operator.orthogonal
+
+    @property
+    def one_by_one(self):
+        return self.operator.one_by_one
+
+    @property
+    def sampled_energy(self):
+        return self.operator.sampled_energy
+
+
 @value
 class Adjoint(LinearOperator):
     """A^H."""

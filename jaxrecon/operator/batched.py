@@ -7,11 +7,11 @@ import functools
 import jax
 
 from ..value import static, value
-from .base import LinearOperator
+from .base import LinearOperator, Wrapper
 
 
 @value
-class Batched(LinearOperator):
+class Batched(Wrapper):
     """A over extra leading axes, with the same leaves for each."""
 
     operator: LinearOperator
@@ -20,22 +20,6 @@ class Batched(LinearOperator):
     @property
     def domain(self):
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(self.lead + s.shape, s.dtype), self.operator.domain)
-
-    @property
-    def real_domain(self):
-        return self.operator.real_domain
-
-    @property
-    def orthogonal(self):
-        return self.operator.orthogonal
-
-    @property
-    def one_by_one(self):
-        return self.operator.one_by_one
-
-    @property
-    def sampled_energy(self):
-        return self.operator.sampled_energy
 
     @property
     def gram(self):

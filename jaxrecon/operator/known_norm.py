@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax
 
 from ..value import safe_sqrt, value
-from .base import LinearOperator
+from .base import LinearOperator, Wrapper
 from .quantities import operator_norm
 
 
 @value
-class KnownNorm(LinearOperator):
+class KnownNorm(Wrapper):
     """A, with |A|_2 as one more leaf.
 
     Args:
@@ -30,28 +30,12 @@ class KnownNorm(LinearOperator):
         return self.operator.domain
 
     @property
-    def real_domain(self):
-        return self.operator.real_domain
-
-    @property
-    def orthogonal(self):
-        return self.operator.orthogonal
-
-    @property
-    def one_by_one(self):
-        return self.operator.one_by_one
-
-    @property
     def spectrum(self):
         return self.operator.spectrum
 
     @property
     def matrix(self):
         return self.operator.matrix
-
-    @property
-    def sampled_energy(self):
-        return self.operator.sampled_energy
 
     @property
     def gram(self):

@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from ..fidelity import DataTerm, Problem, cast_measurements
 from ..operator import LinearOperator, matched_pair, real_dtype
-from ..value import describe, is_complex, norm, safe_divide, value
+from ..value import describe, is_complex, is_count, norm, safe_divide, value
 from .base import Solver
 
 
@@ -69,7 +69,7 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         [1.0, 3.0]
     """
     data = _check_kinds(A, b, solver, data)
-    if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 0:
+    if not is_count(iterations, least=0):
         raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
     names, record = _checked_record(record)
     if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:

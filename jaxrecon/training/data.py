@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 
 from ..learned.trainable import path_names
 from ..operator import LinearOperator
-from ..value import static, value
+from ..value import is_count, static, value
 
 
 @value
@@ -203,9 +203,8 @@ def check_example(example: Any, of: str = "simulate(key)") -> None:
 
 
 def check_batch_size(stream: Any) -> None:
-    n = stream.batch_size
-    if isinstance(n, bool) or int(n) != n or n < 1:
-        raise ValueError(f"{type(stream).__name__} needs a batch_size >= 1, got {n!r}")
+    if not is_count(stream.batch_size):
+        raise ValueError(f"{type(stream).__name__} needs a batch_size >= 1, got {stream.batch_size!r}")
 
 
 def names_of(batched: Any) -> bool | tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import optax
 
-from ..value import describe
+from ..value import describe, is_count
 from .checkpoint import Checkpoints, checksum
 from .feed import Feed, Source
 from .log import Log
@@ -127,7 +127,7 @@ def _check_options(steps, validate_every, patience, clip, checkpoint_every, time
     counts = {"steps": steps, "validate_every": validate_every, "checkpoint_every": checkpoint_every,
               "patience": patience}
     for name, n in counts.items():
-        if n is not None and (isinstance(n, bool) or int(n) != n or n < 1):
+        if n is not None and not is_count(n):
             raise ValueError(f"{name} must be a whole number >= 1, got {n!r}")
     for name, v in (("clip", clip), ("time_limit", time_limit)):
         if v is not None and not v > 0:
