@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from patches import SIZE, patches
-from runs import DOCS, RUNS, keep, kept, parser, show, train
+from runs import DOCS, keep, keep_image, kept, kept_images, parser, show, train
 
 import jaxrecon as jr
 
@@ -145,7 +145,7 @@ def classical(name: str) -> None:
     rows = {"zero-filled": scores(jr.ZeroFilled(), name), "CG": scores(cg, name), "TV": scores(tv(best), name),
             "CG, true model": scores(cg, name, True)}
     keep(SCRIPT, f"{name}-classical", {"problem": name, "lam": best} | rows)
-    np.save(RUNS / SCRIPT / f"{name}-classical" / "image.npy", picture_of(tv(best), name))
+    keep_image(SCRIPT, f"{name}-classical", picture_of(tv(best), name))
 
 
 def learn(training: str, args: Any) -> None:
@@ -161,7 +161,7 @@ def learn(training: str, args: Any) -> None:
     row = {"training": training, "problem": name, "method": method, "examples": count, "steps": run.note,
            "minutes": run.seconds / 60, "best step": int(run.log.best_step), "NRMSE": scores(run.reconstructor, name)}
     keep(SCRIPT, training, row | {"weights": jr.networks.count_parameters(run.reconstructor.net)})
-    np.save(RUNS / SCRIPT / training / "image.npy", picture_of(run.reconstructor, name))
+    keep_image(SCRIPT, training, picture_of(run.reconstructor, name))
 
 
 def parsed(training: str) -> tuple[str, str, int]:
@@ -184,9 +184,9 @@ LABELS = {"automap": "AUTOMAP", "unet": "zero-filled + U-Net", "unrolled": "unro
 SHOWN = 0  # the test patch that is drawn
 
 
-def picture_of(reconstructor: Any, name: str) -> np.ndarray:
+def picture_of(reconstructor: Any, name: str) -> jax.Array:
     b, _ = examples(name, "test", COUNTS["test"])
-    return np.asarray(jax.jit(lambda r, A, b: r(A, b))(reconstructor, problem(name).nominal, b[SHOWN]))
+    return jax.jit(lambda r, A, b: r(A, b))(reconstructor, problem(name).nominal, b[SHOWN])
 
 
 def by_problem(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -213,9 +213,9 @@ def draw(rows: dict[str, dict[str, Any]], table: list[dict[str, Any]]) -> None:
                              title="A quarter of the lines, 32 x 32", path=DOCS / f"{SCRIPT}_data.png")
     for name in PROBLEMS[1:3]:
         files = {"TV": f"{name}-classical"} | {LABELS[m]: f"{name}-{m}" for m in reversed(METHODS)}
-        panels = {label: RUNS / SCRIPT / run / "image.npy" for label, run in files.items() if run in rows}
+        panels = kept_images(SCRIPT, files)
         if len(panels) == len(files):
-            figure = jr.plots.compare({label: np.load(path) for label, path in panels.items()},
+            figure = jr.plots.compare(panels,
                                       examples(name, "test", COUNTS["test"])[1][SHOWN],
                                       title=f"The model is wrong: {name}")
             jr.plots.save_figure(figure, DOCS / f"{SCRIPT}_{name}.png", dpi=70)

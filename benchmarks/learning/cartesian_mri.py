@@ -140,7 +140,7 @@ def judge(name: str, sets: dict[str, mri_data.Scan], chosen: dict[str, Any], set
     row = {"method": LABELS[name], "setting": setting, "A + A^H": applications(r, one), "seconds": seconds,
            "compile": compiling} | {s: round(quality(chosen[s], scans), 2) for s, scans in sets.items()}
     runs.keep(SCRIPT, name, row | {"training": training})
-    np.save(runs.RUNS / SCRIPT / name / "image.npy", np.asarray(run(r, one.A, one.b)))
+    runs.keep_image(SCRIPT, name, run(r, one.A, one.b))
 
 
 # ---- methods without training
@@ -245,8 +245,7 @@ def verdict(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def picture(sets: dict[str, mri_data.Scan]) -> None:
-    found = {LABELS[n]: runs.RUNS / SCRIPT / n / "image.npy" for n in NAMES}
-    shown = {label: np.load(path) for label, path in found.items() if path.exists()}
+    shown = runs.kept_images(SCRIPT, {LABELS[n]: n for n in NAMES})
     if shown:
         figure = jr.plots.compare(shown, sets[FIRST].x[SLICE], columns=4, data_range=1.0,
                                   title="A quarter of the lines, one coil, a scanner never trained on")

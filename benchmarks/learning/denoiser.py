@@ -6,7 +6,7 @@
 Trained on photographs of the public domain only (nat_skimage_cc0_gray.npz), with noise of every level up to 55/255,
 which the network is told. The four images TEST are never trained on, nor used to choose the checkpoint; width, learning
 rate and loss were compared on three of them, camera, chelsea and rocket, in some ten short runs. The table has the
-network blind (told what `jr.learned.noise_level` finds in the noisy image) and told the truth. Without biases the
+network blind (told what `jr.parameters.noise_level` finds in the noisy image) and told the truth. Without biases the
 network is homogeneous, so that it serves images of any scale; signs and offsets of the training images are random, so
 that it serves real and imaginary parts as well.
 
@@ -150,7 +150,7 @@ def psnr(network, image, level, blind=False):
     """Of an image of 0 .. 255 with noise of default_rng(0)."""
     x = np.asarray(image, float) / 255
     y = jnp.asarray(x + level / 255 * np.random.default_rng(0).standard_normal(x.shape), "float32")
-    sigma = jr.learned.noise_level(y) if blind else level / 255
+    sigma = jr.parameters.noise_level(y) if blind else level / 255
     error = np.asarray(jr.Denoiser(network, sigma).prox(y), float) - x
     return float(-10 * np.log10(np.mean(error**2)))
 

@@ -37,7 +37,7 @@ import numpy as np
 import optax
 from flax import nnx
 from mri_data import load, smooth_phase, training_images
-from runs import DOCS, RUNS, keep, kept, kept_log, parser, show, train
+from runs import DOCS, RUNS, keep, kept, parser, show, train
 
 import jaxrecon as jr
 
@@ -252,13 +252,12 @@ def learn(name: str, args: Any) -> None:
                 validate_every=max(1, steps // 20))
     jr.save(RUNS / SCRIPT / name / "model.jr", run.reconstructor)
     keep(SCRIPT, name, {"training": name, "steps": run.note, "minutes": run.seconds / 60,
-                        "gain over the last fifth, dB": plateau(name, steps)} | judged(training, run.reconstructor))
+                        "gain over the last fifth, dB": plateau(run.log, steps)} | judged(training, run.reconstructor))
 
 
-def plateau(name: str, steps: int) -> float:
+def plateau(log: Any, steps: int) -> float:
     """How much the best validation score so far rose over the last fifth of the steps; nan where it ended early."""
-    log = kept_log(SCRIPT, name)
-    step, score = np.array(log["step"]), -np.array(log["validation"])
+    step, score = np.asarray(log.step), -np.asarray(log.validation)
     found = np.isfinite(score)
     step, score = step[found], score[found]
     before = score[step <= 0.8 * steps]

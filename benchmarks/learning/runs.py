@@ -1,7 +1,8 @@
 """What these scripts share: trainings with a name, which end on time, go on where they were stopped, and say so.
 
-Training NAME of a script lives in benchmarks/.runs/SCRIPT/NAME: checkpoints, log.csv, and row.json, its row of the
-script's table. So a table shows every training that was ever run here, whichever of them this call was for.
+Training NAME of a script lives in benchmarks/.runs/SCRIPT/NAME: its checkpoints and log.csv. What a table and its
+curves need of it stays with the project, in docs/learning/rows/SCRIPT/NAME.json: so a table shows every training that
+was ever run, whichever of them this call was for and whichever machine did it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +25,7 @@ import jaxrecon as jr
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "benchmarks" / ".runs"
 DOCS = ROOT / "docs" / "learning"
+ROWS = DOCS / "rows"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")  # Okabe and Ito
 
 
@@ -74,23 +77,40 @@ def train(script: str, name: str, reconstructor: Any, data: Any, steps: int, *, 
 
 
 def keep(script: str, name: str, row: dict[str, Any]) -> None:
-    """A row of the script's table, of this training."""
-    path = RUNS / script / name / "row.json"
+    """A row of the script's table; with the validated steps of its log, where this machine trained it."""
+    log = RUNS / script / name / "log.csv"
+    path = ROWS / script / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(row, indent=1))
+    path.write_text(json.dumps({"row": row} | ({"log": _validated(log)} if log.exists() else {}), indent=1) + "\n")
 
 
 def kept(script: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The rows of those trainings that were run, in the order of `names`."""
-    paths = {name: RUNS / script / name / "row.json" for name in names}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    paths = {name: ROWS / script / f"{name}.json" for name in names}
+    return {name: json.loads(path.read_text())["row"] for name, path in paths.items() if path.exists()}
 
 
 def kept_log(script: str, name: str) -> dict[str, list[float]]:
-    """The columns of log.csv; what is empty there is nan."""
-    with open(RUNS / script / name / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {column: [float(row[column] or "nan") for row in rows] for column in (rows[0] if rows else ())}
+    """The columns of the training's log, where it was validated."""
+    return json.loads((ROWS / script / f"{name}.json").read_text())["log"]
+
+
+def keep_image(script: str, name: str, image: Any) -> None:
+    """What `kept_images` finds: its magnitude."""
+    np.save(ROWS / script / f"{name}.npy", np.abs(np.asarray(image)).astype("float16"))
+
+
+def kept_images(script: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """label -> image, in the order of `names` (label -> training); those that there are."""
+    paths = {label: ROWS / script / f"{name}.npy" for label, name in names.items()}
+    return {label: np.load(path, allow_pickle=False).astype("float32") for label, path in paths.items()
+            if path.exists()}
+
+
+def _validated(path: Path) -> dict[str, list[float]]:
+    with open(path, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["validation"]]
+    return {column: [float(row[column]) for row in rows] for column in (rows[0] if rows else ()) if rows[0][column]}
 
 
 def show(script: str, title: str, rows: Sequence[dict[str, Any]], path: Path | None = None) -> None:
