@@ -60,6 +60,7 @@ from .solvers import (
     Scheduled,
     Solution,
     Solver,
+    Stopped,
     solve,
     svd,
     tikhonov,
@@ -69,8 +70,8 @@ from .value import static, value
 
 # Found on first use (PEP 562), so that `import jaxrecon` costs little more than `import jax`; `__init__.pyi` shows
 # these names to editors and type checkers.
-_MODULES = ("calibration", "io", "learned", "metrics", "networks", "plots", "saving", "simulate", "testing",
-            "training")
+_MODULES = ("calibration", "io", "learned", "metrics", "networks", "parameters", "plots", "saving",
+            "simulate", "testing", "training")
 _FROM = {
     "analytic": ("FBP", "fbp"),
     "calibration": (
@@ -85,6 +86,7 @@ _FROM = {
     "operators.nufft": ("NUFFT",),
     "operators.off_resonance": ("OffResonance",),
     "operators.xray": ("XRay",),
+    "parameters": ("crossvalidate", "discrepancy", "gcv", "lcurve", "sure"),
     "saving": ("load", "save"),
     "training": ("Examples", "Simulated", "fit"),
     "transmission": ("line_integrals", "transmission_weights"),
@@ -113,7 +115,7 @@ __all__ = [
     "Alternating", "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso",
     "Gradient", "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
     "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
-    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Scheduled", "Solution", "Solver",
+    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Scheduled", "Solution", "Solver", "Stopped",
     "SystemMatrix", "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm",
     "real_part", "sense", "solve", "stack", "static", "svd", "tikhonov", "unroll", "value", "with_norm",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]

@@ -7,6 +7,7 @@ from . import io as io
 from . import learned as learned
 from . import metrics as metrics
 from . import networks as networks
+from . import parameters as parameters
 from . import plots as plots
 from . import saving as saving
 from . import simulate as simulate
@@ -69,6 +70,11 @@ from .operators.density import radial_density as radial_density
 from .operators.nufft import NUFFT as NUFFT
 from .operators.off_resonance import OffResonance as OffResonance
 from .operators.xray import XRay as XRay
+from .parameters import crossvalidate as crossvalidate
+from .parameters import discrepancy as discrepancy
+from .parameters import gcv as gcv
+from .parameters import lcurve as lcurve
+from .parameters import sure as sure
 from .priors import L1 as L1
 from .priors import L2 as L2
 from .priors import L21 as L21
@@ -103,6 +109,7 @@ from .solvers import RichardsonLucy as RichardsonLucy
 from .solvers import Scheduled as Scheduled
 from .solvers import Solution as Solution
 from .solvers import Solver as Solver
+from .solvers import Stopped as Stopped
 from .solvers import solve as solve
 from .solvers import svd as svd
 from .solvers import tikhonov as tikhonov

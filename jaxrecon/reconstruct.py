@@ -18,7 +18,7 @@ class Iterative:
 
     Args:
         solver: a value such as `jr.FISTA(jr.TV(1e-3))`.
-        iterations, data, tolerance: as for `jr.solve`.
+        iterations, data, tolerance, differentiate, scale: as for `jr.solve`.
 
     Example:
         >>> r = jr.Iterative(jr.CGNR(), iterations=2)
@@ -30,13 +30,16 @@ class Iterative:
     iterations: int = static(default=100)
     data: Any = None
     tolerance: Any = None
+    differentiate: str = static(default="unrolled")
+    scale: str | None = static(default=None)
 
     def check(self):
         if not isinstance(self.solver, Solver):
             raise TypeError(f"Iterative takes a solver such as jr.CGNR() or jr.FISTA(prior), got {self.solver!r}")
 
     def __call__(self, A: LinearOperator, b: Any) -> jax.Array:
-        return solve(A, b, self.solver, self.iterations, data=self.data, tolerance=self.tolerance).x
+        return solve(A, b, self.solver, self.iterations, data=self.data, tolerance=self.tolerance,
+                     differentiate=self.differentiate, scale=self.scale).x
 
 
 @value

@@ -84,8 +84,9 @@ def reconstruct(
         prior: Annotated[str | None, typer.Option(
             help="wavelet, tv, l1, l2 or none. Default: wavelet; tv for condat-vu, pdhg and admm; l2 for cg.",
             show_default=False)] = None,
-        lam: Annotated[float | None, typer.Option(
-            help="Weight of the prior. Default: 0.004 for wavelet, 0.003 for tv, 0.002 for l1, 0.01 for l2.",
+        lam: Annotated[str | None, typer.Option(
+            help="Weight of the prior: a number, or how to choose it: crossvalidate, sure, gcv, lcurve or discrepancy. "
+                 "Default: crossvalidate where samples are missing, else sure.",
             show_default=False)] = None,
         iterations: Annotated[int | None, typer.Option(
             help="Default: 100; 15 for cg, 30 for landweber.", show_default=False)] = None,

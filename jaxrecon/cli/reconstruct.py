@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +19,15 @@ from ..io.atomic import check_writable
 from ..solvers import solve
 from .errors import Failure, of_the_input
 from .info import installed
-from .methods import DEFAULT_LAM, METHODS, choose, extended, make_solver, scale_of
+from .methods import METHODS, choose, extended, make_solver, scale_of
+from .parameters import checked_lam, choose_lam
 from .scans import problem, read
 
 
-def run(path: Path, method: str, prior: str | None, lam: float | None, iterations: int | None, maps: str,
+def run(path: Path, method: str, prior: str | None, lam: str | None, iterations: int | None, maps: str,
         output: Path | None, png: Path | None, slice: int | None = None) -> None:
     method, prior = choose(method, prior)
-    lam = _checked_lam(method, prior, lam)
+    weight = checked_lam(method, prior, lam)
     iterations = METHODS[method].iterations if iterations is None else iterations
     if iterations < (method != "zero-filled"):
         raise Failure(f"--iterations must be 1 or more, got {iterations}")
@@ -47,7 +47,11 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
     image, objective = direct, None
     if method != "zero-filled":
         A, crop = extended(A, prior)
-        solver = make_solver(method, prior, lam, A.domain)
+        if isinstance(weight, str):
+            weight = choose_lam(weight, A, b / scale, method, prior, iterations)
+            about.append(weight.how)
+            weight = weight.lam
+        solver = make_solver(method, prior, weight, A.domain)
         with _progress(f"{method} {prior}", iterations) as progress:
             solution = solve(A, b / scale, solver, iterations, record="objective", progress=progress)
             image, objective = crop(solution.x) * scale, solution.history
@@ -57,28 +61,18 @@ def run(path: Path, method: str, prior: str | None, lam: float | None, iteration
     seconds = time.perf_counter() - started
     image, direct = middle(image, window), middle(direct, window)
     write(output, png, path, image, {name: direct}, {
-        "method": method, "prior": prior, "lam": np.float64(lam), "iterations": iterations, "scale": np.float64(scale),
-        "objective": np.zeros(0) if objective is None else np.asarray(objective), "version": installed("jaxrecon")})
+        "method": method, "prior": prior, "lam": np.float64(weight), "iterations": iterations,
+        "scale": np.float64(scale), "objective": np.zeros(0) if objective is None else np.asarray(objective),
+        "version": installed("jaxrecon")})
     console = Console(soft_wrap=True, highlight=False)
     parts = [f"{' x '.join(map(str, image.shape))} pixels", f"{b.shape[0]} coils", *about,
-             method if prior == "none" else f"{method}, {prior}, lam {lam:g}"]
+             method if prior == "none" else f"{method}, {prior}, lam {weight:.3g}"]
     if method != "zero-filled":
         parts += [f"{iterations} iterations", f"{seconds:.1f} s"]
     console.print("; ".join(parts))
     for written in (output, png):
         if written is not None:
             console.print(f"wrote {written}", markup=False)
-
-
-def _checked_lam(method: str, prior: str, lam: float | None) -> float:
-    if lam is None:
-        return DEFAULT_LAM[prior]
-    if prior == "none" and lam != 0:
-        raise Failure(f"--lam {lam:g} has no effect with --method {method} and no prior; leave it out"
-                      + (", or use --prior l2" if method == "cg" else ""))
-    if not (math.isfinite(lam) and lam >= 0):
-        raise Failure(f"--lam must be a number >= 0, got {lam:g}")
-    return lam
 
 
 def check_outputs(path: Path, output: Path | None, png: Path | None) -> None:

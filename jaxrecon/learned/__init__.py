@@ -2,7 +2,6 @@
 
 from .denoiser import Denoiser
 from .inverse import LearnedInverse
-from .noise_level import noise_level
 from .nonexpansive import Averaged, convolution_norm, nonexpansive
 from .plug_and_play import PlugAndPlay
 from .post_processed import PostProcessed
@@ -12,5 +11,5 @@ from .unrolled import Unrolled
 
 __all__ = [
     "Averaged", "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled",
-    "convolution_norm", "noise_level", "nonexpansive", "path_names", "trainable",
+    "convolution_norm", "nonexpansive", "path_names", "trainable",
 ]

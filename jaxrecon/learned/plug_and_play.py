@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -13,16 +12,16 @@ from ..consistency import ConsistencyStep
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, with_norm, without_norm
 from ..operator.known_norm import norm_of
+from ..parameters import measured_noise
 from ..priors import Prior
 from ..priors.base import scalar_like
 from ..solvers import ADMM, CGNR, FISTA, ISTA, Alternating, Solver, solve, unroll
 from ..solvers.base import check_positive, check_prior
 from ..solvers.hqs import HQS
 from ..solvers.scheduled import Scheduled
-from ..value import is_complex, norm, safe_divide, safe_sqrt, static, value
+from ..value import is_complex, safe_divide, static, value
 from .checks import check_count, check_initial, check_step
 from .denoiser import Denoiser
-from .noise_level import noise_level
 from .nonexpansive import Averaged
 from .scale import divide_measurements, image_scale
 
@@ -30,7 +29,6 @@ METHODS = ("hqs", "ista", "fista", "admm")
 FIRST_LEVEL = 49 / 255  # of the schedule, and
 LAST_LEVEL = 0.255 / 255  # the least that it ends at (Zhang et al. 2021)
 BRIGHTEST = 0.999  # quantile of the magnitudes that the denoiser sees as 1
-MEDIAN_OF_RAYLEIGH = math.sqrt(2 * math.log(2))  # of |n|, n complex with parts of standard deviation 1
 CG_STEPS = 10
 FIRST_STEPS = 5
 PHASE_BAND = 4  # cycles across the image
@@ -56,8 +54,9 @@ class PlugAndPlay:
             fraction of the image's range, for all k.
         method: "hqs", "ista", "fista" or "admm".
         iterations: P.
-        sigma: noise of b, standard deviation per real component. None: estimated from b (`measured_noise`), for k-space
-            rather too high than too low; one that is given must be scaled along with b.
+        sigma: noise of b, standard deviation per real component. None: estimated from b
+            (`jr.parameters.measured_noise`), for k-space rather too high than too low; one that is given must be scaled
+            along with b.
         lam: weight of the denoiser against the data in rho_k.
         first: sigma_1, a fraction of the image's range.
         rho: weight of the split in HQS and ADMM for all k, in place of rho_k. Priors that are no denoisers: 1 if None.
@@ -224,24 +223,3 @@ def display_scale(x: jax.Array) -> jax.Array:
     scale = image_scale(x)
     brightest = jnp.quantile(jnp.abs(x) / jnp.abs(scale), BRIGHTEST)
     return scale * jnp.where(brightest > 0, brightest, 1)
-
-
-def measured_noise(A: LinearOperator, b: Any) -> jax.Array:
-    """The noise of measurements, standard deviation per real component, estimated from themselves.
-
-    Samples of k-space on its grid: median |b| / 1.18 over the outermost twentieth of what was measured. It is too large
-    where the image has signal there (twice, for a sharp image of 128 x 128 pixels and noise of 1 % of its range): give
-    sigma where it is known. Anything else, images, sinograms or spokes: `noise_level` over the last two axes.
-    """
-    shape = A.domain.shape
-    if A.sampled_energy is None or not hasattr(b, "shape") or not is_complex(b) or b.shape[-len(shape):] != shape:
-        return norm([noise_level(v) for v in jax.tree.leaves(b)]) / math.sqrt(len(jax.tree.leaves(b)))
-    axes = jnp.meshgrid(*((jnp.arange(n) - n // 2) * (2 / n) for n in shape), indexing="ij")
-    radius = jnp.broadcast_to(sum(k**2 for k in axes), b.shape)  # squared: only its order counts
-    measured = b != 0
-    farthest = -jnp.sort(jnp.where(measured, -radius, jnp.inf).ravel())[jnp.sum(measured) // 20]
-    outer = measured & (radius >= farthest)
-    # The magnitude, as its parts turn with the phase of the image; what is not asked goes to the end of the order.
-    size = safe_sqrt(jnp.where(outer, jnp.square(b.real) + jnp.square(b.imag), 0))
-    median = jnp.sort(jnp.where(outer, size, jnp.inf).ravel())[jnp.sum(outer) // 2]
-    return jnp.where(jnp.any(measured), median, 0) / MEDIAN_OF_RAYLEIGH

@@ -8,9 +8,9 @@ import jax
 
 from ..networks.base import apply_to_image, build
 from ..operator import LinearOperator, without_norm
+from ..parameters import noise_level
 from ..value import value
 from .checks import check_initial
-from .noise_level import noise_level
 from .scale import image_scale
 
 

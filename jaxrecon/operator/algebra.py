@@ -42,6 +42,17 @@ class Composed(LinearOperator):
         return None if outer is None else Sandwich(self.inner, outer)
 
     @property
+    def locations(self):
+        return self.outer.locations
+
+    @property
+    def frequencies(self):
+        return self.outer.frequencies
+
+    def kept(self, keep):
+        return Composed(self.outer.kept(keep), self.inner)
+
+    @property
     def sampled_energy(self):
         # M U C with C^H C diagonal: coil maps before a masked Fourier transform.
         energy, inside = self.outer.sampled_energy, getattr(self.inner.gram, "d", None)
@@ -139,6 +150,23 @@ class Scaled(LinearOperator):
     @property
     def real_domain(self):
         return self.operator.real_domain
+
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
+
+    def kept(self, keep):
+        return Scaled(self.operator.kept(keep), self.factor)
+
+    @property
+    def sampled_energy(self):
+        # M (c U) for A = M U.
+        energy = self.operator.sampled_energy
+        return None if energy is None else energy * jnp.real(self.factor * jnp.conj(self.factor))
 
     @property
     def prepared(self):

@@ -98,6 +98,34 @@ class LinearOperator:
         """For A = M U, where M selects samples (0 or 1) and U^H U is diagonal: that diagonal, else None."""
         return jnp.ones(()) if self.orthogonal else None
 
+    @property
+    def locations(self) -> tuple[int, ...]:
+        """A shape that broadcasts to the measurements: those that it shares are made together, by one excitation or
+        one view (k-space locations over all coils, views over all detectors)."""
+        codomain = self.codomain
+        if not isinstance(codomain, jax.ShapeDtypeStruct):
+            raise ValueError(f"{type(self).__name__} gives several arrays of measurements; treat each operator of a "
+                             "stack by itself")
+        return codomain.shape
+
+    @property
+    def frequencies(self) -> jax.Array | None:
+        """|k| in cycles per pixel, which broadcasts to the measurements; None where these are not of k-space."""
+        return None
+
+    def kept(self, keep: jax.Array) -> LinearOperator:
+        """diag(keep) A, as an operator of the same kind where there is one. keep: 1 or 0, real, and
+        broadcasts to the measurements."""
+        from ..operators import Diagonal
+
+        return Diagonal(jnp.broadcast_to(keep, self.codomain.shape)) @ self
+
+    def scaled_by(self, factor: Any) -> LinearOperator:
+        """c A for a scalar c."""
+        from .algebra import Scaled
+
+        return Scaled(self, factor)
+
     def weighted_gram(self, w: jax.Array) -> LinearOperator | None:
         """A^H diag(w) A where A knows a cheaper form than applying both, else None.
 
@@ -121,11 +149,9 @@ class LinearOperator:
         return self + (-1.0) * other if isinstance(other, LinearOperator) else NotImplemented
 
     def __rmul__(self, factor: Any) -> LinearOperator:
-        from .algebra import Scaled
-
         if isinstance(factor, LinearOperator) or jnp.ndim(factor):
             raise TypeError("c * A needs a scalar c; use jr.Diagonal(c) @ A for an array, A @ B for a product")
-        return Scaled(self, factor)
+        return self.scaled_by(factor)
 
     __mul__ = __rmul__
 
@@ -167,6 +193,14 @@ class Wrapper(LinearOperator):
     @property
     def sampled_energy(self):
         return self.operator.sampled_energy
+
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
 
 
 @value

@@ -33,6 +33,13 @@ class Batched(Wrapper):
         inner = self.operator.weighted_gram(w.reshape(w.shape[len(lead):]))
         return None if inner is None else Batched(inner, self.lead)
 
+    def kept(self, keep):
+        own = len(self.operator.codomain.shape)
+        lead = keep.shape[:max(0, keep.ndim - own)]
+        if any(n != 1 for n in lead):
+            return super().kept(keep)  # another one for each
+        return Batched(self.operator.kept(keep.reshape(keep.shape[len(lead):])), self.lead)
+
     @property
     def prepared(self):
         return Batched(self.operator.prepared, self.lead)

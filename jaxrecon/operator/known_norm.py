@@ -41,6 +41,9 @@ class KnownNorm(Wrapper):
     def gram(self):
         return KnownNorm(self.operator.gram, self.norm**2)
 
+    def kept(self, keep):
+        return self.operator.kept(keep)
+
     def weighted_gram(self, w):
         return self.operator.weighted_gram(w)
 

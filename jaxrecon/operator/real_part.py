@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from ..value import value
+from ..value import is_complex, value
 from .base import LinearOperator, SelfAdjoint, real_dtype, with_dtype
 
 
@@ -29,6 +29,24 @@ class RealPart(LinearOperator):
     @property
     def gram(self):
         return RealPartGram(self.operator.gram)
+
+    @property
+    def sampled_energy(self):
+        return self.operator.sampled_energy
+
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
+
+    def kept(self, keep):
+        return RealPart(self.operator.kept(keep))
+
+    def scaled_by(self, factor):
+        return super().scaled_by(factor) if is_complex(factor) else RealPart(self.operator.scaled_by(factor))
 
     def weighted_gram(self, w):
         inner = self.operator.weighted_gram(w)

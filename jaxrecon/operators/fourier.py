@@ -80,6 +80,18 @@ class Fourier(LinearOperator):
         return jnp.ones(())
 
     @property
+    def locations(self):
+        return self.shape if self.mask is None else full_rank(self.mask, len(self.shape)).shape
+
+    @property
+    def frequencies(self):
+        return grid_frequencies(self.shape, self.axes, self.dtype)
+
+    def kept(self, keep):
+        keep = jnp.asarray(keep)
+        return Fourier(self.shape, keep if self.mask is None else self.mask * keep, self.axes, self.dtype)
+
+    @property
     def gram(self):
         if self.mask is None:
             return Identity(self.domain)
@@ -199,6 +211,13 @@ def full_rank(mask: jax.Array, ndim: int) -> jax.Array:
 def varying_axes(mask: jax.Array, axes: Sequence[int]) -> tuple[int, ...]:
     """Those of `axes` along which the mask (of full rank) is not known to be constant."""
     return tuple(d for d in axes if mask.shape[d] != 1)
+
+
+def grid_frequencies(shape: tuple[int, ...], axes: Sequence[int], dtype: Any) -> jax.Array:
+    """|k| in cycles per pixel on the grid, over those of its axes that are transformed."""
+    squares = [(((jnp.arange(shape[a]) - shape[a] // 2) / shape[a]) ** 2).reshape(
+        [shape[a] if d == a else 1 for d in range(len(shape))]) for a in axes]
+    return jnp.sqrt(sum(squares[1:], squares[0])).astype(jnp.finfo(dtype).dtype)
 
 
 def squared_uncentred(mask: jax.Array, axes: Sequence[int]) -> jax.Array:

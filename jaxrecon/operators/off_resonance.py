@@ -100,6 +100,14 @@ class OffResonance(LinearOperator):
         moments, basis = _segmentation(field_map, times, self.segments)
         return Segmented(self.operator.prepared, field_map, times, moments, basis)
 
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
+
     def weighted_gram(self, w):
         return self.prepared.weighted_gram(w)
 
@@ -123,6 +131,14 @@ class Segmented(LinearOperator):
     @property
     def domain(self):
         return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=True)
+
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
 
     def weighted_gram(self, w):
         """sum_m exp(2 pi i f s_m) . A^H diag(w c_m) A exp(-2 pi i f s_m), where A^H diag(w c_m) A is cheap.

@@ -12,7 +12,16 @@ from ..operator import LinearOperator, SelfAdjoint
 from ..value import static, value
 from .coils import sum_of_squares
 from .elementary import Diagonal
-from .fourier import as_mask, centred_fft, centred_ifft, full_rank, masked, squared_uncentred, varying_axes
+from .fourier import (
+    as_mask,
+    centred_fft,
+    centred_ifft,
+    full_rank,
+    grid_frequencies,
+    masked,
+    squared_uncentred,
+    varying_axes,
+)
 
 # Complex numbers per step of the sum over coils on CPU: what stays in the second-level cache, yet feeds two cores.
 CHUNK = 2**18
@@ -41,6 +50,23 @@ class Sense(LinearOperator):
     @property
     def sampled_energy(self):
         return sum_of_squares(self.maps)
+
+    @property
+    def locations(self):
+        image = self.maps.shape[1:]
+        return image if self.mask is None else full_rank(self.mask, len(image)).shape
+
+    @property
+    def frequencies(self):
+        return grid_frequencies(self.maps.shape[1:], range(self.maps.ndim - 1), self.maps.dtype)
+
+    def kept(self, keep):
+        keep = jnp.asarray(keep)
+        if keep.ndim == self.maps.ndim:
+            if keep.shape[0] != 1:
+                return super().kept(keep)  # another mask for each coil
+            keep = keep[0]
+        return Sense(self.maps, keep if self.mask is None else self.mask * keep)
 
     @property
     def gram(self):

@@ -73,6 +73,14 @@ class SystemMatrix(LinearOperator):
         """diag(w) A, which keeps its rows."""
         return SystemMatrix(w[:, None] * self.s, self.shape)
 
+    def kept(self, keep):
+        return self.weighted(keep)
+
+    def scaled_by(self, factor):
+        if is_complex(factor):
+            return super().scaled_by(factor)
+        return SystemMatrix(jnp.asarray(factor).astype(real_dtype(self.s)) * self.s, self.shape)
+
     @property
     def gram(self):
         return SystemGram(self.s, None, self.shape)

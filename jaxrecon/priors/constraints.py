@@ -64,6 +64,10 @@ class Box(Constraint):
     def __call__(self, x):
         return _indicator(x, (x.real >= scalar_like(self.lo, x)) & (x.real <= scalar_like(self.hi, x)))
 
+    def in_units(self, units: Any) -> Box:
+        """Its bounds are in the units of the image, whatever those of lam."""
+        return Box(self.lo / units.image, self.hi / units.image)
+
     def prox(self, v, t=1.0):
         return jnp.clip(v.real, scalar_like(self.lo, v), scalar_like(self.hi, v)).astype(v.dtype)
 

@@ -2,6 +2,7 @@
 
 from .coil_maps import coil_maps
 from .counts import poisson_counts
+from .ill_posed import ill_posed
 from .masks import poisson_disc_mask, random_mask, uniform_mask, variable_density_mask
 from .mpi import MPISequence, Particles, langevin, mpi_system_matrix
 from .noise import add_noise, noise_level
@@ -22,6 +23,7 @@ __all__ = [
     "coil_maps",
     "discs",
     "golden_angle",
+    "ill_posed",
     "koosh_ball",
     "langevin",
     "mpi_system_matrix",

@@ -15,8 +15,10 @@ from .proximal_gradient import FISTA, ISTA, POGM
 from .richardson_lucy import RichardsonLucy
 from .scheduled import Scheduled
 from .sirt import SIRT
+from .stopped import Stopped
 
 __all__ = [
     "ADMM", "CGNR", "FISTA", "HQS", "ISTA", "PDHG", "POGM", "SART", "SIRT", "SVD", "Alternating", "CondatVu",
-    "Kaczmarz", "Landweber", "RichardsonLucy", "Scheduled", "Solution", "Solver", "solve", "svd", "tikhonov", "unroll",
+    "Kaczmarz", "Landweber", "RichardsonLucy", "Scheduled", "Solution", "Solver", "Stopped", "solve", "svd",
+    "tikhonov", "unroll",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator import Stacked, stack
@@ -109,6 +111,17 @@ class ADMM(Solver):
         if self.balance:
             rho, u = self._balanced(K, state, Kx, z, u)
         return ADMMState(x, z, u, rho, state.k + 1, image)
+
+    def variables(self, problem, state, aux):
+        return state.z, state.u
+
+    def fixed_map(self, problem: LeastSquaresProblem, z, aux, state):
+        """A step with the last rho, which balancing has brought to a fixed multiple of the first."""
+        first = scalar_like(self.rho, state.x)
+        rho = first * lax.stop_gradient(state.rho / first)
+        start = ADMMState(state.x, z[0], z[1], rho, state.k, state.image)
+        new = dataclasses.replace(self, rho=rho, balance=False).step(problem, start, aux)
+        return (new.z, new.u), new.image
 
     def _balanced(self, K, state, Kx, z, u):
         rho = state.rho

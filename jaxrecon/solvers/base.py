@@ -19,7 +19,15 @@ class Solver:
     A subclass gives three pure functions: `setup(problem) -> aux`, what does not change over iterations (it may depend
     on the solver's own leaves); `init(problem, x0, aux) -> state`, a NamedTuple with a field x; and
     `step(problem, state, aux) -> state`.
+
+    What `differentiate="implicit"` needs on top, for a state that holds more than x and its prior's: `variables`, what
+    a converged state is made of, and `fixed_map`, a step that maps them to themselves.
+
+    Attributes:
+        symmetric: `fixed_map` is z - M z + c with M self-adjoint and positive.
     """
+
+    symmetric = False
 
     @property
     def default_data(self) -> DataTerm:
@@ -38,6 +46,23 @@ class Solver:
     def solution(self, state: Any) -> jax.Array:
         """The image that a state stands for."""
         return state.x
+
+    def variables(self, problem: Problem, state: Any, aux: Any) -> Any:
+        """z of the fixed point z = T(z) that a converged state stands for: a tree of real and complex arrays.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if isinstance(state, Iterate | ProximalState):
+            return state
+        raise ValueError(f"{type(self).__name__} has no fixed point that is known, so differentiate='implicit' cannot "
+                         "find its derivative; use differentiate='unrolled' (a solver of your own gives `variables` "
+                         "and `fixed_map`)")
+
+    def fixed_map(self, problem: Problem, z: Any, aux: Any, state: Any) -> tuple[Any, jax.Array]:
+        """(T(z), the image it stands for). `state` is the last one, for constants such as a balanced rho."""
+        new = self.step(problem, z, aux)
+        return new, self.solution(new)
 
     def penalty(self, x: jax.Array) -> jax.Array:
         """sum_i prior_i(x), for the recorded objective."""
@@ -58,6 +83,11 @@ class ProximalState(NamedTuple):
 def step_or_found(step_size: Any, problem: Problem) -> jax.Array:
     """The given step, or the inverse of the curvature: 1/|A|^2 by power iteration."""
     return safe_divide(1, problem.curvature()) if step_size is None else scalar_like(step_size, problem.domain)
+
+
+def relative(change: jax.Array, size: jax.Array) -> jax.Array:
+    """change / size: 0 where nothing moves, also at 0; infinite where x has become 0."""
+    return jnp.where((size == 0) & (change > 0), jnp.inf, safe_divide(change, size))
 
 
 def check_positive(owner: Any, name: str, value: Any) -> None:

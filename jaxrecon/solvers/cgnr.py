@@ -27,6 +27,7 @@ class CGNR(Solver):
     """
 
     lam: Any = 0.0
+    symmetric = True
 
     def check(self):
         if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) < 0)):
@@ -51,3 +52,12 @@ class CGNR(Solver):
 
     def step(self, problem: LeastSquaresProblem, state, aux):
         return cg_step(self._operator(problem), state)
+
+    def variables(self, problem, state, aux):
+        return state.x
+
+    def fixed_map(self, problem: LeastSquaresProblem, z, aux, state):
+        """A gradient step of the inverse of the largest Rayleigh quotient met."""
+        step = 1 / jnp.where(state.largest > 0, state.largest, 1)
+        x = z - step * (self._operator(problem)(z) - problem.rhs)
+        return x, x

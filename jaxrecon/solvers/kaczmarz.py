@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ..consistency.kaczmarz import check_rows, sweep_setup
+from ..fidelity import LeastSquaresProblem
 from ..priors.base import scalar_like
-from ..value import is_concrete, static, value
+from ..value import is_concrete, norm, safe_divide, static, value
 from .base import Solver, check_prior
 
 
 class State(NamedTuple):
     x: jax.Array
+    x0: jax.Array  # where it started: with lam > 0 the solution nearest to it
     w: jax.Array  # dual, one number per row: lam w solves the regularised system
     sweep: jax.Array  # number of sweeps made, which picks the random rows
     prior: Any
@@ -49,6 +52,7 @@ class Kaczmarz(Solver):
     prior: Any = None
     key: Any = None
     block: int | None = static(default=None)
+    symmetric = True
 
     def check(self):
         check_rows(type(self).__name__, self.order, self.key, self.lam, self.block)
@@ -70,11 +74,26 @@ class Kaczmarz(Solver):
 
     def init(self, problem, x0, aux):
         start = () if self.prior is None else self.prior.start(x0)
-        return State(x0, aux.zero_dual(x0), jnp.zeros((), int), start)
+        return State(x0, x0, aux.zero_dual(x0), jnp.zeros((), int), start)
 
     def step(self, problem, state, aux):
         x, w = aux.run(state.x, state.w, state.sweep)
         prior = state.prior
         if self.prior is not None:
             x, prior = self.prior.warm_prox(x, 1.0, prior)
-        return State(x, w, state.sweep + 1, prior)
+        return State(x, state.x0, w, state.sweep + 1, prior)
+
+    def variables(self, problem, state, aux):
+        if self.prior is not None:
+            raise ValueError("Kaczmarz(prior=...) has no fixed point but a set of them, and where in it a solve ends "
+                             "hangs on its path: use jr.Alternating(jr.KaczmarzSweep(lam), prior), or "
+                             "differentiate='unrolled'")
+        return state.x
+
+    def fixed_map(self, problem: LeastSquaresProblem, z, aux, state):
+        """A gradient step: the rows and their dual have the limit argmin |A x - b|^2 + lam |x - x0|^2."""
+        lam = scalar_like(self.lam, z)
+        size, target = norm(state.x), norm(problem.rhs)
+        step = lax.stop_gradient(jnp.where((size > 0) & (target > 0), safe_divide(size, target), 1))
+        x = z - step * (problem.gram.apply(z) - problem.rhs + lam * (z - state.x0))
+        return x, x

@@ -22,6 +22,7 @@ class Landweber(Solver):
     """
 
     step_size: Any = None
+    symmetric = True
 
     def check(self):
         check_positive(self, "step_size", self.step_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,10 @@ from jax.tree_util import Partial
 
 from ..fidelity import DataTerm, Problem, cast_measurements
 from ..operator import LinearOperator, matched_pair, real_dtype
-from ..value import describe, is_complex, is_count, norm, safe_divide, value
-from .base import Solver
+from ..value import describe, is_complex, is_count, norm, value
+from .base import Solver, relative
+from .implicit import MODES, differentiated_implicitly
+from .units import SCALES, system_units
 
 
 @value
@@ -28,17 +31,22 @@ class Solution:
         history: what was recorded after each iteration: None, an array (record: a name or a Partial), or a dict of
             arrays by name. After an early stop the remaining entries are NaN (0 for integers).
         iterations: number of iterations made.
-        ok: False where x is not finite, or a tolerance was given and not reached.
+        ok: False where x is not finite, or a tolerance was given and not reached; with differentiate="implicit" also
+            where the fixed-point residual is above 1e-6 (float32: 3e-4), so that gradients are not to be trusted.
+        fixed_point_residual: |T(z) - z| / |z| for one more step T, of all the solver's variables z or of x alone,
+            whichever is larger. None unless differentiate="implicit".
     """
 
     x: jax.Array
     history: Any
     iterations: jax.Array
     ok: jax.Array
+    fixed_point_residual: Any = None
 
 
 def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: Any = None, record: Any = None,
-          tolerance: Any = None, data: Any = None, progress: Callable[[int], None] | None = None) -> Solution:
+          tolerance: Any = None, data: Any = None, progress: Callable[[int], None] | None = None,
+          differentiate: str = "unrolled", scale: str | None = None) -> Solution:
     """x = argmin_x f(A x) + sum_i prior_i(x) with f = 1/2 |A x - b|^2 or another data term, by steps of `solver`.
 
     One compiled program serves every A, b, lam and x0 of the same shapes. vmap it over images, masks or lam;
@@ -52,16 +60,25 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         record: what to keep of every iteration: "objective", "fidelity" (the data term f), "residual" (|A x - b|, or
             |ybar - y| of counts), "change" (|x_k - x_{k-1}| / |x_k|), "x"; a tuple of these; or `jr.Partial(f)` with
             f(A, b, x) -> array.
-        tolerance: stop when |x_k - x_{k-1}| <= tolerance |x_k|. The loop is then a while loop: forward mode only.
+        tolerance: stop when |x_k - x_{k-1}| <= tolerance |x_k|. The loop is then a while loop: forward mode only,
+            unless differentiated implicitly.
         data: the data term, `jr.LeastSquares(weights)` or `jr.PoissonLikelihood(...)`; None: what the solver is for,
             mostly `jr.LeastSquares()`.
         progress: called with the number of finished iterations, from inside the compiled loop.
+        differentiate: "unrolled": through the iterations, in memory that grows with them. "implicit": the derivative of
+            the limit, by one linear solve in the memory of one iteration, in both modes; for converged solves (see
+            `Solution.ok`). x0 and the history then have no derivative. It is NaN where the linear solve fails, as in
+            reverse mode where x is not unique (an A with a null space, and no prior to decide).
+        scale: None, or "system": lam (and steps, rho) in units of the system, so that one lam serves whatever those of
+            A and b are: weights of quadratic priors times |A|^2, of norms times |A^H b|_inf, where lam = 1 leaves
+            nothing of the image. Least squares only.
 
     Returns:
-        Solution: x, history, iterations, ok.
+        Solution: x, history, iterations, ok, fixed_point_residual.
 
     Raises:
-        ValueError: shapes that do not fit, an unknown record, iterations < 0, a solver that A does not suit.
+        ValueError: shapes that do not fit, an unknown record, iterations < 0, a solver that A does not suit, or one
+            without a fixed point to differentiate implicitly.
 
     Example:
         >>> A, b = jr.Matrix(jnp.array([[2.0, 0.0], [0.0, 1.0]])), jnp.array([2.0, 3.0])
@@ -74,8 +91,13 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
     names, record = _checked_record(record)
     if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
-    return _solve(A, b, solver, x0, record, tolerance, data, iterations=int(iterations), names=names,
-                  progress=progress)
+    if differentiate not in MODES:
+        raise ValueError(f"differentiate is one of {', '.join(map(repr, MODES))}, got {differentiate!r}")
+    if scale not in SCALES:
+        raise ValueError(f"scale is None or 'system', got {scale!r}")
+    run = _solve if scale is None else _solve_in_units
+    return run(A, b, solver, x0, record, tolerance, data, iterations=int(iterations), names=names, progress=progress,
+               differentiate=differentiate)
 
 
 def _check_kinds(A, b, solver, data) -> DataTerm:
@@ -95,10 +117,29 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, Tracer)
 
 
-@functools.partial(jax.jit, static_argnames=("iterations", "names", "progress"))
-def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, progress):
+@functools.partial(jax.jit, static_argnames=("iterations", "names", "progress", "differentiate"))
+def _solve_in_units(A, b, solver, x0, record, tolerance, data, *, names, **options):
+    units = system_units(A, b, data)
+    x0 = None if x0 is None else x0 / units.image
+    found = _solve(units.of_operator(A), jax.tree.map(lambda v: v / units.measurements, b), units.of_solver(solver), x0,
+                   units.of_record(record, A, b), tolerance, data, names=names, **options)
+    return dataclasses.replace(found, x=units.image * found.x, history=units.restore(found.history, names))
+
+
+@functools.partial(jax.jit, static_argnames=("iterations", "names", "progress", "differentiate"))
+def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, progress, differentiate):
     problem, x0, solver = _bind(A, b, solver, x0, data)
     aux = solver.setup(problem)
+    args = (A, b, problem, solver, aux, x0, record, tolerance)
+    args = lax.stop_gradient(args) if differentiate == "implicit" else args
+    state, solution = _iterate(*args, iterations, names, progress)
+    if differentiate == "implicit":
+        return differentiated_implicitly(solver, problem, aux, state, solution)
+    return solution
+
+
+def _iterate(A, b, problem, solver, aux, x0, record, tolerance, iterations, names, progress):
+    """The last state and the solution."""
     state = solver.init(problem, x0, aux)
     observe = functools.partial(_observe, A, b, problem, solver, names, record)
 
@@ -111,7 +152,7 @@ def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, prog
     if tolerance is None:
         state, history = lax.scan(advance, state, jnp.arange(iterations), length=iterations)
         x = solver.solution(state)
-        return Solution(x, history, jnp.asarray(iterations), jnp.all(jnp.isfinite(x)))
+        return state, Solution(x, history, jnp.asarray(iterations), jnp.all(jnp.isfinite(x)))
     return _solve_to_tolerance(advance, solver, state, tolerance, iterations)
 
 
@@ -123,7 +164,7 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
 
     history = jax.tree.map(unseen, shapes)
     if iterations == 0:
-        return Solution(solver.solution(state), history, jnp.zeros((), int), jnp.zeros((), bool))
+        return state, Solution(solver.solution(state), history, jnp.zeros((), int), jnp.zeros((), bool))
 
     def unfinished(carry):
         _, _, k, change, size = carry
@@ -143,14 +184,14 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
     x = solver.solution(state)
     # Far from everything, where the norms overflow before x does, inf <= inf.
     ok = jnp.all(jnp.isfinite(x)) & jnp.isfinite(change) & (change <= tolerance * size)
-    return Solution(_forward_only(x), history, k, ok)
+    return state, Solution(_forward_only(x), history, k, ok)
 
 
 def _forward_only(x):
     """x, whose transpose says why there is none."""
     def no_adjoint(_, y):
         raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave "
-                         "tolerance out and give iterations, or use jax.jvp / jax.jacfwd")
+                         "tolerance out and give iterations, use jax.jvp / jax.jacfwd, or differentiate='implicit'")
     return matched_pair(lambda _, v: v, no_adjoint, (), x)
 
 
@@ -268,7 +309,7 @@ def _observe(A, b, problem, solver, names, record, old, x):
         "objective": lambda: problem(x) + solver.penalty(x),
         "fidelity": lambda: problem(x),
         "residual": lambda: norm(problem.residual(x)),
-        "change": lambda: _relative(norm(x - old), norm(x)),
+        "change": lambda: relative(norm(x - old), norm(x)),
         "x": lambda: x,
     }
     if names is None:
@@ -276,6 +317,3 @@ def _observe(A, b, problem, solver, names, record, old, x):
     return makers[names]() if isinstance(names, str) else {n: makers[n]() for n in names}
 
 
-def _relative(change, size):
-    # 0 where nothing moves, also at 0; infinite where x has become 0.
-    return jnp.where((size == 0) & (change > 0), jnp.inf, safe_divide(change, size))

@@ -109,19 +109,35 @@ class PDHG(_PrimalDual):
         return PDHGState(x0, x0, jax.tree.map(jnp.zeros_like, problem.b), duals)
 
     def step(self, problem, state, aux):
-        tau, sigma, sigma_data, K = aux
-        split = split_priors(self.prior, state.x)
-        ahead = jax.tree.map(lambda y, v: y + sigma_data * v, state.data, problem.A.apply(state.ahead))
-        data = problem.dual_prox(ahead, sigma_data)
-        back, duals = problem.A.apply_adjoint(data), ()
-        if K is not None:
-            moved = jax.tree.map(lambda y, v: y + sigma * v, state.duals, K.apply(state.ahead))
-            duals = tuple(p.dual_prox(v, sigma) for p, v in zip(split.dual, moved, strict=True))
-            back = back + K.apply_adjoint(duals)
-        x = state.x - tau * back
-        if split.direct is not None:
-            x = split.direct.prox(x, tau)
+        data, duals = self._ascend(problem, aux, state.ahead, state.data, state.duals)
+        x = self._descend(problem, aux, state.x, data, duals)
         return PDHGState(x, 2 * x - state.x, data, duals)
+
+    def _ascend(self, problem, aux, ahead, data, duals):
+        moved = jax.tree.map(lambda y, v: y + aux.sigma_data * v, data, problem.A.apply(ahead))
+        data = problem.dual_prox(moved, aux.sigma_data)
+        if aux.transforms is None:
+            return data, ()
+        penalties = split_priors(self.prior, ahead).dual
+        moved = jax.tree.map(lambda y, v: y + aux.sigma * v, duals, aux.transforms.apply(ahead))
+        return data, tuple(p.dual_prox(v, aux.sigma) for p, v in zip(penalties, moved, strict=True))
+
+    def _descend(self, problem, aux, x, data, duals):
+        back = problem.A.apply_adjoint(data)
+        if aux.transforms is not None:
+            back = back + aux.transforms.apply_adjoint(duals)
+        direct = split_priors(self.prior, x).direct
+        x = x - aux.tau * back
+        return x if direct is None else direct.prox(x, aux.tau)
+
+    def variables(self, problem, state, aux):
+        return state.x, state.data, state.duals
+
+    def fixed_map(self, problem, z, aux, state):
+        """Descent first: in this order a step is an averaged map, in some metric (He and Yuan 2012)."""
+        x, data, duals = z
+        new = self._descend(problem, aux, x, data, duals)
+        return (new, *self._ascend(problem, aux, 2 * new - x, data, duals)), new
 
 
 class CondatVuState(NamedTuple):
@@ -178,3 +194,6 @@ class CondatVu(_PrimalDual):
             moved = jax.tree.map(lambda y, v: y + sigma * v, state.duals, K.apply(2 * x - state.x))
             duals = tuple(p.dual_prox(v, sigma) for p, v in zip(split.dual, moved, strict=True))
         return CondatVuState(x, duals)
+
+    def variables(self, problem, state, aux):
+        return state

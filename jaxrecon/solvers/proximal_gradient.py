@@ -25,6 +25,14 @@ class _ProximalGradient(Solver):
     def setup(self, problem):
         return step_or_found(self.step_size, problem)
 
+    def variables(self, problem, state, aux):
+        return ProximalState(state.x, state.prior)
+
+    def fixed_map(self, problem, z, aux, state):
+        """A step without momentum."""
+        new = ProximalState(*self.prior.warm_prox(z.x - aux * problem.gradient(z.x), aux, z.prior))
+        return new, new.x
+
 
 @value
 class ISTA(_ProximalGradient):
@@ -119,6 +127,12 @@ class POGM(_ProximalGradient):
     prior: Any
     step_size: Any = None
     restart: bool = static(default=True)
+
+    def variables(self, problem, state, aux):
+        # The dual of a prior in a prox of weight t is proportional to t; a warm state of another kind is found anew.
+        share = safe_divide(aux, state.gamma)
+        z = ProximalState(state.x, jax.tree.map(lambda q: share * q, state.prior))
+        return self.fixed_map(problem, z, aux, state)[0]
 
     def init(self, problem, x0, aux):
         one = jnp.ones((), x0.real.dtype)

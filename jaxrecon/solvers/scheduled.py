@@ -102,6 +102,13 @@ class Scheduled(Solver):
         inner = self.at(k).step(problem, state.inner, _at(aux, k))
         return ScheduledState(self.solver.solution(inner), state.k + 1, inner)
 
+    def variables(self, problem, state, aux):
+        return self.at(self.length - 1).variables(problem, state.inner, _at(aux, -1))
+
+    def fixed_map(self, problem, z, aux, state):
+        """By the last values: the fixed point is theirs."""
+        return self.at(self.length - 1).fixed_map(problem, z, _at(aux, -1), state.inner)
+
 
 def _at(setup: _Setup, k: Any) -> Any:
     return jax.tree.map(lambda v: v[k], setup.aux) if setup.stacked else setup.aux

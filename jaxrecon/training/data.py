@@ -28,7 +28,7 @@ class Examples:
         A: the operator, shared by all examples but for the leaves that `batched` names: these have a leading axis of
             length n, as `jax.vmap(lambda mask: jr.Fourier(shape, mask=mask))(masks)` makes them.
         b, x: measurements and images, (n, ...): NumPy, memory-mapped, h5py or JAX arrays, of which only the rows of
-            the batch are read; b also a tuple of these.
+            the batch are read; b also a tuple of these. x None: no images, for a self-supervised loss.
         batch_size: examples in a batch. The n mod batch_size examples left over in an epoch are dropped, others each
             time.
         batched: names of leaves of A, such as ("mask",); True: all.
@@ -62,7 +62,7 @@ class Examples:
             raise ValueError(f"batch_size {self.batch_size} exceeds the number of examples, {len(self)}")
 
     def __len__(self) -> int:
-        return np.shape(jax.tree.leaves(self.x)[0])[0]
+        return np.shape(jax.tree.leaves(self.b)[0])[0]
 
     def batch(self, key: jax.Array, step: int) -> tuple[LinearOperator, Any, Any]:
         """(A, b, x) of training step `step`, counted from 0."""
@@ -107,8 +107,9 @@ class Simulated:
     """Batches of examples made on the fly: no example is seen twice.
 
     Args:
-        simulate: key -> (A, b, x) of ONE example, in JAX (it is compiled, and mapped over keys). Give large arrays that
-            it needs as arguments: `jr.Partial(simulate, images)` is called as simulate(images, key).
+        simulate: key -> (A, b, x) of ONE example, in JAX (it is compiled, and mapped over keys); x may be None, for a
+            self-supervised loss. Give large arrays that it needs as arguments: `jr.Partial(simulate, images)` is called
+            as simulate(images, key).
         batch_size: examples in a batch.
         batched: names of the leaves of A that depend on the key, such as ("mask",); True: all.
 
@@ -197,7 +198,7 @@ def _same_for_all(f: Callable, simulate: Partial) -> bool:
 def check_example(example: Any, of: str = "simulate(key)") -> None:
     if not isinstance(example, tuple | list) or len(example) != 3:
         got = f"{len(example)} entries" if isinstance(example, tuple | list) else type(example).__name__
-        raise TypeError(f"{of} must be (A, b, x): operator, measurements, image; got {got}")
+        raise TypeError(f"{of} must be (A, b, x): operator, measurements, image (None where there is none); got {got}")
     if not isinstance(example[0], LinearOperator):
         raise TypeError(f"{of} must be (A, b, x) with an operator A, got {type(example[0]).__name__}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ..operator import LinearOperator
 from ..value import describe, is_complex, shape_dtype
 from .data import batched_leaves, check_example, names_of
+from .losses import SelfSupervised
 from .step import Program, Structure
 
 
@@ -56,9 +57,9 @@ class Source:
 class Feed:
     """Makes the arguments of `train_step` from batches, looking at each structure and each shared operator once."""
 
-    def __init__(self, reconstructor: Any, program: Program, batched: Any):
+    def __init__(self, reconstructor: Any, program: Program, loss: Callable, batched: Any):
         self.prepare = getattr(reconstructor, "prepare", None)
-        self.program, self.batched = program, names_of(batched)
+        self.program, self.loss, self.batched = program, loss, names_of(batched)
         self.programs: dict[Structure, Program] = {}
         self.seen: set = set()
         self.last: Any = None
@@ -104,6 +105,9 @@ class Feed:
         return parts
 
     def _check(self, structure, shared, own, b, x):
+        if x is None and not isinstance(self.loss, SelfSupervised):
+            raise ValueError("the data have no images (x is None), and an ordinary loss compares with them; pass a "
+                             "self-supervised one, such as loss=jr.training.SURE(sigma), or (A, b, x)")
         lead = {np.shape(v)[:1] for v in jax.tree.leaves((own, b, x))}
         if len(lead) != 1 or () in lead:
             named = f", leaves of A {describe(own)}" if own else ""
@@ -119,12 +123,14 @@ class Feed:
         domain, codomain = _shapes(structure, shared, [shape_dtype(v[0]) for v in own])
         one = jax.tree.map(lambda v: jax.ShapeDtypeStruct(np.shape(v)[1:], jnp.result_type(v)), (b, x))
         for name, got, want in (("measurements b", one[0], codomain), ("images x", one[1], domain)):
+            if got is None:
+                continue
             same = jax.tree.structure(got) == jax.tree.structure(want) and all(
                 g.shape == w.shape for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True))
             if not same:
                 raise ValueError(f"the {name} of the data are {describe(got)} each, after the batch axis, but A has "
                                  f"{describe(want)}")
-        if is_complex(one[1]) and not is_complex(one[0]) and not is_complex(domain):
+        if x is not None and is_complex(one[1]) and not is_complex(one[0]) and not is_complex(domain):
             raise ValueError(f"the images x are complex ({describe(one[1])}), but A and b are real "
                              f"({describe(one[0])}); pass x.real")
 

@@ -14,11 +14,11 @@ from ..value import describe, is_count
 from .checkpoint import Checkpoints, checksum
 from .feed import Feed, Source
 from .log import Log
-from .losses import loss_function
+from .losses import SelfSupervised, loss_function
 from .parameters import split
 from .run import Plan, Run
 from .sharding import check_mesh, on_one_device, replicate
-from .step import Program, State, Structure
+from .step import Fixed, Program, State, Structure
 from .validation import Validation
 
 DEFAULT_OPTIMIZER = optax.adam(1e-3)  # one object, so that a second fit need not compile again
@@ -32,19 +32,23 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
         -> tuple[Any, Log]:
     """argmin over the parameters of mean_n loss(reconstructor(A_n, b_n), x_n), by steps of an optimiser on batches.
 
+    Without ground truth (x_n None): of mean_n loss(reconstructor, A_n, b_n, key_n).
+
     Args:
         reconstructor: called as x = reconstructor(A, b). What trains: the weights of its networks, and the leaves that
             its classes declare (dc of jr.Unrolled); positive scalars among these train as their log.
         data: jr.Examples(...), jr.Simulated(...), or any iterable of batches (A, b, x) with a leading axis on b and x.
             A is shared within a batch, but for the leaves that `data.batched` names. An iterable that can begin again
-            (a list) does.
+            (a list) does. x is None where there is no ground truth; a self-supervised loss does not look at it.
         steps: batches, and updates of the parameters.
         optimizer: of optax, learning-rate schedule included.
-        key: shuffles or simulates the data: step k depends on the key and on k alone.
+        key: shuffles or simulates the data, and what a self-supervised loss draws: step k depends on the key and on k
+            alone.
         loss: "mse", "l1", "nmse", "ssim", "magnitude_mse", "magnitude_l1", or a function (x, reference) -> scalar of
-            one image.
+            one image; or, self-supervised, `jr.training.SURE`, `SSDU`, `Equivariant`, `Consistency`.
         validation: (A, b, x), jr.Examples (all of them count), another stream (8 batches, drawn once) or a list of
-            batches. The parameters of the smallest validation loss are returned; without one, the last.
+            batches. The parameters of the smallest validation loss are returned; without one, the last. Where the
+            loss is self-supervised, it is the mean squared error if there are x, else that loss with fixed keys.
         validate_every: steps; None: a twentieth of all. The last step is validated in any case.
         patience: ends after this many validations without a new best.
         clip: the largest norm of the gradient (of all parameters together).
@@ -86,10 +90,11 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
     mesh = check_mesh(mesh)
     partition, parameters, frozen = split(reconstructor, train)
     state = State(parameters, optimizer.init(parameters))
-    program = Program(partition, Structure(None, ()), loss_function(loss), optimizer, clip, mesh)
+    program = Program(partition, Structure(None, ()), optimizer, clip, mesh)
+    compare = loss_function(loss)
     source = Source(data, key)
     batched = getattr(data, "batched", ())
-    feed = Feed(reconstructor, program, batched)
+    feed = Feed(reconstructor, program, compare, batched)
 
     begin = time.monotonic()
     first = source.next()
@@ -99,14 +104,15 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
     check = None
     if validation is not None:
         own = getattr(validation, "batched", batched)
-        size = len(jax.tree.leaves(first[2])[0])
-        check = Validation(validation, Feed(reconstructor, program, own), size, own, key)
+        size = len(jax.tree.leaves(first[1])[0])
+        check = Validation(validation, Feed(reconstructor, program, compare, own), size, own, key)
     folder = None if checkpoint is None else Checkpoints(checkpoint, resume)
     about = {"reconstructor": type(reconstructor).__name__, "frozen": checksum(frozen), "loss": _name(loss),
              "batch": describe(first), "key": None if key is None else jax.random.key_data(key).tolist(),
              "validation": validation is not None}
-    plan = Plan(steps, validate_every, checkpoint_every, patience, time_limit, mesh, replicate(frozen, mesh), source,
-                feed, check, folder, about, progress)
+    fixed = Fixed(replicate(frozen, mesh), replicate(compare, mesh), _loss_key(compare, key))
+    plan = Plan(steps, validate_every, checkpoint_every, patience, time_limit, mesh, fixed, source, feed, check, folder,
+                about, progress)
     try:
         run = Run(plan, state, begin)
         del state, parameters
@@ -120,7 +126,14 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
 
 
 def _name(loss: Any) -> str:
+    if isinstance(loss, SelfSupervised):
+        return f"{loss!r}, checksum {checksum(loss)}"
     return loss if isinstance(loss, str) else getattr(loss, "__qualname__", type(loss).__qualname__)
+
+
+def _loss_key(loss: Any, key: jax.Array | None) -> jax.Array | None:
+    # 2^31 is the validation set's.
+    return jax.random.fold_in(key, 2**31 + 1) if isinstance(loss, SelfSupervised) and key is not None else None
 
 
 def _check_options(steps, validate_every, patience, clip, checkpoint_every, time_limit, resume, checkpoint):

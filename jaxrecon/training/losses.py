@@ -1,4 +1,4 @@
-"""Losses: how far ONE image is from its reference; means over pixels, so that the size of the image does not matter."""
+"""Losses of ONE image: how far it is from its reference; means over pixels, so that its size does not matter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from .. import metrics
 from ..value import is_complex, safe_divide, safe_sqrt
@@ -78,12 +79,32 @@ LOSSES: dict[str, Callable] = {"mse": mse, "l1": l1, "nmse": nmse, "ssim": ssim,
                                "magnitude_l1": magnitude_l1}
 
 
+class SelfSupervised:
+    """A loss that needs no reference: loss(reconstructor, A, b, key) -> real scalar of ONE example.
+
+    A subclass is a value (`jr.value`) and gives `loss_and_image`; `jr.fit` calls it with a key of its own for each
+    example of each step.
+    """
+
+    def loss_and_image(self, reconstructor: Any, A: Any, b: Any, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """(loss, the image x that it reconstructed)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `loss_and_image`")
+
+    def __call__(self, reconstructor: Any, A: Any, b: Any, key: jax.Array | None = None) -> jax.Array:
+        return self.loss_and_image(reconstructor, A, b, key)[0]
+
+
 def loss_function(loss: Any) -> Callable:
-    """The loss by its name, or a function as it is."""
+    """The loss as a pytree: a self-supervised one as it is, any other (by its name, or a function) without leaves."""
+    if isinstance(loss, SelfSupervised):
+        if jax.tree.leaves(loss, is_leaf=lambda v: v is not loss) == [loss]:
+            raise TypeError(f"{type(loss).__name__} must be a value: write @jr.value above its class")
+        return loss
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a function (x, ref) -> scalar, got {loss!r}")
-        return LOSSES[loss]
+        return Partial(LOSSES[loss])
     if not callable(loss):
-        raise TypeError(f"loss must be one of {', '.join(LOSSES)} or a function (x, ref) -> scalar, got {loss!r}")
-    return loss
+        raise TypeError(f"loss must be one of {', '.join(LOSSES)}, a function (x, ref) -> scalar or a self-supervised "
+                        f"loss such as jr.training.SURE(sigma), got {loss!r}")
+    return Partial(loss)

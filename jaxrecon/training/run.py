@@ -19,7 +19,7 @@ from .feed import Feed, Source
 from .log import COLUMNS, Log
 from .progress import Progress
 from .sharding import replicate
-from .step import State, train_step
+from .step import Fixed, State, train_step
 from .validation import Validation
 
 HOPELESS = 50  # steps in a row that are not finite
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     patience: int | None
     time_limit: float | None
     mesh: Any
-    frozen: list[Any]
+    fixed: Fixed
     source: Source
     feed: Feed
     validation: Validation | None
@@ -87,7 +87,7 @@ class Run:
                     self.reason = "interrupted" if interrupted.is_set() else f"the data ended after {step} batches"
                     break
                 program, shared, arguments = plan.feed(*batch)
-                self.state, report = train_step(program, self.state, plan.frozen, shared, arguments)
+                self.state, report = train_step(program, self.state, plan.fixed, shared, arguments, step)
                 step, batch = step + 1, None
                 # The report of the step before: reading it waits for that step alone, so that the next batch is made
                 # while this one is computed.
@@ -155,7 +155,7 @@ class Run:
 
     def _validate(self) -> None:
         assert self.plan.validation is not None
-        loss, psnr = self.plan.validation(self.state.parameters, self.plan.frozen)
+        loss, psnr = self.plan.validation(self.state.parameters, self.plan.fixed)
         self.rows[-1][3:5] = [loss if math.isfinite(loss) else math.inf, psnr]
         if loss < self.best_loss:
             # A copy: the next step takes the memory of the parameters.

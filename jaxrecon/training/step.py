@@ -15,7 +15,10 @@ from jax.sharding import PartitionSpec
 
 from .. import metrics
 from ..value import describe, is_complex, norm_squared
+from .losses import SelfSupervised, mse
 from .parameters import Partition
+
+VALIDATION = 2**31  # beyond the number of any step
 
 
 class State(NamedTuple):
@@ -23,6 +26,17 @@ class State(NamedTuple):
 
     parameters: dict[str, jax.Array]
     optimizer: Any
+
+
+class Fixed(NamedTuple):
+    """What no step changes."""
+
+    frozen: list[Any]  # leaves of the reconstructor
+    loss: Callable  # (x, reference) -> scalar, or SelfSupervised
+    key: jax.Array | None  # of a self-supervised loss
+
+    def for_part(self, number: Any) -> Fixed:
+        return self if self.key is None else self._replace(key=jax.random.fold_in(self.key, number))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +59,6 @@ class Program:
 
     partition: Partition
     operator: Structure
-    loss: Callable
     optimizer: Any
     clip: float | None
     mesh: jax.sharding.Mesh | None
@@ -54,7 +67,7 @@ class Program:
         object.__setattr__(self, "_hash", hash(self._content()))
 
     def _content(self):
-        return self.partition, self.operator, self.loss, self.optimizer, self.clip, self.mesh
+        return self.partition, self.operator, self.optimizer, self.clip, self.mesh
 
     def __hash__(self):
         return self._hash  # pyright: ignore[reportAttributeAccessIssue]
@@ -64,22 +77,29 @@ class Program:
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def train_step(program: Program, state: State, frozen: list[Any], shared: list[Any], batch: Any) \
+def train_step(program: Program, state: State, fixed: Fixed, shared: list[Any], batch: Any, step: Any) \
         -> tuple[State, jax.Array]:
-    """(new state, [loss, learning rate]) after one step on a batch (leaves of A of its own, b, x).
+    """(new state, [loss, learning rate]) after step number `step` on a batch (leaves of A of its own, b, x).
 
     A step whose loss or gradient is not finite changes nothing, and its loss is NaN.
     """
-    return over_mesh(program.mesh, functools.partial(_train_step, program), 2)(state, frozen, shared, batch)
+    fixed = fixed.for_part(step)
+    return over_mesh(program.mesh, functools.partial(_train_step, program), 2)(state, fixed, shared, batch)
 
 
-def _train_step(program, state, frozen, shared, batch):
+def _train_step(program, state, fixed, shared, batch):
+    own, b, x = batch
+    keys = _example_keys(program.mesh, fixed.key, batch)
+
     def mean_loss(parameters):
-        reconstructor = program.partition.join(parameters, frozen)
+        reconstructor = program.partition.join(parameters, fixed.frozen)
 
-        def one(own, b, x):
-            return _loss(program, reconstruct(program, reconstructor, shared, own, b, x), x)
-        return jnp.mean(jax.vmap(one)(*batch))
+        def one(own, b, x, key):
+            A = program.operator.join(shared, own)
+            if isinstance(fixed.loss, SelfSupervised):
+                return _real_scalar(fixed.loss(reconstructor, A, b, key))
+            return _real_scalar(fixed.loss(reconstruct(reconstructor, A, b, x), x))
+        return jnp.mean(jax.vmap(one)(own, b, x, keys))
 
     parameters = state.parameters
     loss, gradient = jax.value_and_grad(mean_loss)(parameters)
@@ -107,35 +127,52 @@ def _learning_rate(state):
     return rates[0] if rates else jnp.nan
 
 
-def reconstruct(program: Program, reconstructor: Any, shared: list[Any], own: list[Any], b: Any, ref: jax.Array) \
-        -> jax.Array:
-    x = reconstructor(program.operator.join(shared, own), b)
+def _example_keys(mesh, key, batch):
+    """One for each example, by its place in the whole batch, of which a device has its part."""
+    if key is None:
+        return None
+    count = len(jax.tree.leaves(batch)[0])
+    keys = jax.random.split(key, count * (1 if mesh is None else mesh.size))
+    return keys if mesh is None else lax.dynamic_slice_in_dim(keys, count * lax.axis_index(mesh.axis_names[0]), count)
+
+
+def reconstruct(reconstructor: Any, A: Any, b: Any, ref: jax.Array) -> jax.Array:
+    x = reconstructor(A, b)
     if jnp.shape(x) != jnp.shape(ref) or (is_complex(ref) and not is_complex(x)):
         raise ValueError(f"the reconstructor gives {describe(x)}, but the images of the data are {describe(ref)} each")
     return x
 
 
-def _loss(program, x, ref):
-    loss = program.loss(x, ref)
+def _real_scalar(loss):
     if jnp.shape(loss) != () or is_complex(loss):
         raise ValueError(f"the loss of one image must be a real scalar, got {describe(loss)}")
     return loss
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def evaluate(program: Program, parameters: dict[str, jax.Array], frozen: list[Any], shared: list[Any], batch: Any) \
-        -> jax.Array:
-    """(batch, 2): loss and PSNR in dB of every example, with the range of its own reference."""
-    def body(parameters, frozen, shared, batch):
-        reconstructor = program.partition.join(parameters, frozen)
+def evaluate(program: Program, parameters: dict[str, jax.Array], fixed: Fixed, shared: list[Any], batch: Any,
+             part: Any) -> jax.Array:
+    """(batch, 2): loss and PSNR in dB of every example of part number `part`, with the range of its own reference.
 
-        def one(own, b, x):
-            guess = reconstruct(program, reconstructor, shared, own, b, x)
-            loss = _loss(program, guess, x)
+    Where there are references, the mean squared error stands for a self-supervised loss; where there are none, its
+    keys are those of the part and the PSNR is NaN.
+    """
+    def body(parameters, fixed, shared, batch):
+        reconstructor = program.partition.join(parameters, fixed.frozen)
+
+        def one(own, b, x, key):
+            A = program.operator.join(shared, own)
+            if x is None:
+                loss = _real_scalar(fixed.loss(reconstructor, A, b, key))
+                return jnp.stack([loss, jnp.full_like(loss, jnp.nan)])
+            guess = reconstruct(reconstructor, A, b, x)
+            loss = _real_scalar((mse if isinstance(fixed.loss, SelfSupervised) else fixed.loss)(guess, x))
             return jnp.stack([loss, _psnr(guess, x).astype(loss.dtype)])
-        return jax.vmap(one)(*batch)
+        own, b, x = batch
+        return jax.vmap(one)(own, b, x, _example_keys(program.mesh, fixed.key, batch))
 
-    return over_mesh(program.mesh, body, 1)(parameters, frozen, shared, batch)
+    fixed = fixed.for_part(VALIDATION).for_part(part)
+    return over_mesh(program.mesh, body, 1)(parameters, fixed, shared, batch)
 
 
 def _psnr(x, ref):

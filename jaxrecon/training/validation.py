@@ -1,4 +1,4 @@
-"""The validation set: the same loss on images that are not trained on."""
+"""The validation set: the loss on examples that are not trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..operator import LinearOperator
 from .data import Examples, check_example
 from .feed import Feed
-from .step import evaluate
+from .step import Fixed, evaluate
 
 BATCHES = 8  # of a stream without end, drawn once
 
@@ -52,12 +52,12 @@ class Validation:
         if not self.batches and self.examples is None:
             raise ValueError("validation is empty")
 
-    def __call__(self, parameters: dict[str, jax.Array], frozen: list[Any]) -> tuple[float, float]:
+    def __call__(self, parameters: dict[str, jax.Array], fixed: Fixed) -> tuple[float, float]:
         """(mean loss, mean PSNR in dB)."""
         values = []
-        for batch, count in self._parts():
+        for part, (batch, count) in enumerate(self._parts()):
             program, shared, batch = self.feed(*batch)
-            values.append(np.asarray(evaluate(program, parameters, frozen, shared, batch), float)[:count])
+            values.append(np.asarray(evaluate(program, parameters, fixed, shared, batch, part), float)[:count])
         loss, psnr = np.concatenate(values).T
         return float(np.mean(loss)), float(np.mean(psnr[~np.isnan(psnr)])) if not np.isnan(psnr).all() else float("nan")
 

@@ -11,7 +11,7 @@ from flax import nnx
 import jaxrecon as jr
 from jaxrecon.learned.denoiser import Denoiser
 from jaxrecon.learned.nonexpansive import Averaged, convolution_norm, nonexpansive
-from jaxrecon.learned.plug_and_play import AtLevel, PlugAndPlay, display_scale, measured_noise, smooth_phase
+from jaxrecon.learned.plug_and_play import AtLevel, PlugAndPlay, display_scale, smooth_phase
 from jaxrecon.networks.base import build
 from jaxrecon.networks.convnet import ConvNet
 from jaxrecon.solvers.hqs import HQS
@@ -224,21 +224,6 @@ def test_real_networks_see_complex_images_without_their_smooth_phase():
     got = PlugAndPlay(denoiser, "ista", iterations=1, initial=lambda A, b: 2 * phase)(A, phase)
     plain = denoiser.prox(jnp.full(SHAPE, 0.5)) + 1j * denoiser.prox(jnp.zeros(SHAPE))
     np.testing.assert_allclose(got, 2 * phase * plain, rtol=0, atol=1e-5)
-
-
-def test_noise_of_measurements():
-    """Within a tenth, from an image and from k-space with missing lines; whatever the phase."""
-    y, x = jnp.meshgrid(*(jnp.linspace(-1, 1, 64),) * 2, indexing="ij")
-    image = jnp.exp(-20 * (x**2 + 2 * y**2)) + 0.5 * jnp.exp(-40 * ((x - 0.3) ** 2 + y**2))
-    noise = 0.02 * jax.random.normal(jax.random.key(0), image.shape)
-    assert abs(measured_noise(jr.Identity(image.shape), image + noise) / 0.02 - 1) < 0.1
-    mask = jr.simulate.variable_density_mask(jax.random.key(1), image.shape, 2, calibration=8)
-    A = jr.Fourier(image.shape, mask=mask)
-    k = jr.simulate.add_noise(jax.random.key(2), A(image), sigma=0.02, mask=mask)
-    found = measured_noise(A, k)
-    assert abs(found / 0.02 - 1) < 0.1
-    np.testing.assert_allclose(measured_noise(A, jnp.exp(1j) * k), found, rtol=1e-12)
-    assert float(measured_noise(A, 0 * k)) == 0
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [

@@ -174,7 +174,7 @@ def test_a_conditional_network_is_told_the_noise_level(problem):
 
     first = least_squares_backprojection(A, b)
     scale = image_scale(first)
-    sigma = jr.learned.noise_level(first / scale)
+    sigma = jr.parameters.noise_level(first / scale)
     r = jr.Unrolled(Shift, 1, shared=True, dc=jr.SampleReplacement(), key=KEY)
     # One step from zero: the measured samples, then the shift of both parts.
     want = A.H(b) + scale * sigma * (1 + 1j)

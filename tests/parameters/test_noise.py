@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrecon.learned.noise_level import noise_level
+import jaxrecon as jr
+from jaxrecon.parameters import measured_noise, noise_level
 from jaxrecon.simulate import random_ellipses
 
 
@@ -45,3 +46,38 @@ def test_scales_batches_and_differentiates(rng):
 def test_too_small():
     with pytest.raises(ValueError, match="2 or more samples"):
         noise_level(jnp.ones((1, 8)))
+
+
+def test_noise_of_measurements():
+    """Within a tenth, from an image and from k-space with missing lines; whatever the phase."""
+    y, x = jnp.meshgrid(*(jnp.linspace(-1, 1, 64),) * 2, indexing="ij")
+    image = jnp.exp(-20 * (x**2 + 2 * y**2)) + 0.5 * jnp.exp(-40 * ((x - 0.3) ** 2 + y**2))
+    noise = 0.02 * jax.random.normal(jax.random.key(0), image.shape)
+    assert abs(measured_noise(jr.Identity(image.shape), image + noise) / 0.02 - 1) < 0.1
+    mask = jr.simulate.variable_density_mask(jax.random.key(1), image.shape, 2, calibration=8)
+    A = jr.Fourier(image.shape, mask=mask)
+    k = jr.simulate.add_noise(jax.random.key(2), A(image), sigma=0.02, mask=mask)
+    found = measured_noise(A, k)
+    assert abs(found / 0.02 - 1) < 0.1
+    np.testing.assert_allclose(measured_noise(A, jnp.exp(1j) * k), found, rtol=1e-12)
+    assert float(measured_noise(A, 0 * k)) == 0
+
+
+def test_noise_of_a_sinogram(rng):
+    """From the air beside the object, where there is some; noise behind the object may be stronger."""
+    angles = np.arange(40) * np.pi / 40
+    A = jr.XRay(jr.ParallelBeam(angles, 96), (64, 64))
+    clean = np.asarray(A(jr.simulate.shepp_logan((64, 64))))
+    noise = rng.standard_normal(clean.shape) * np.where(clean > 0, 0.5, 0.05)
+    assert float(measured_noise(A, clean + noise)) == pytest.approx(0.05, rel=0.1)
+    narrow = jr.XRay(jr.ParallelBeam(angles, 40), (64, 64))  # no air
+    y, x = np.meshgrid(*(np.linspace(-1, 1, 64),) * 2, indexing="ij")
+    clean = np.asarray(narrow(np.exp(-x**2 - 2 * y**2)))
+    assert float(measured_noise(narrow, clean + 0.5 * rng.standard_normal(clean.shape))) == pytest.approx(
+        0.5, rel=0.1)
+
+
+def test_noise_of_stacked_measurements(rng):
+    A = jr.stack([jr.Identity((64, 64)), jr.Identity((64, 64))])
+    b = tuple(0.3 * rng.standard_normal((2, 64, 64)))
+    assert float(measured_noise(A, b)) == pytest.approx(0.3, rel=0.1)

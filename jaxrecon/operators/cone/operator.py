@@ -77,6 +77,10 @@ class ConeBeamXRay(LinearOperator):
         g = self.geometry
         return jax.ShapeDtypeStruct((g.num_views, g.num_rows, g.num_columns), self.domain.dtype)
 
+    @property
+    def locations(self):
+        return (self.geometry.num_views, 1, 1)
+
     def apply(self, x):
         return matched_pair(self._forward, self._adjoint, self._data, x)
 

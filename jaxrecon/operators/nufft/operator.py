@@ -92,6 +92,10 @@ class NUFFT(LinearOperator):
         return Planned(self, make_plan(nodes, kernels))
 
     @property
+    def frequencies(self):
+        return norms(self.nodes)
+
+    @property
     def gram(self):
         return NUFFTGram(self)
 
@@ -117,6 +121,10 @@ class Planned(LinearOperator):
         return self.operator.domain
 
     @property
+    def frequencies(self):
+        return self.operator.frequencies
+
+    @property
     def gram(self):
         return NUFFTGram(self)
 
@@ -132,6 +140,10 @@ class Planned(LinearOperator):
 
     def _nodes(self):
         return self.operator.nodes.reshape(-1, len(self.operator.shape))
+
+
+def norms(nodes: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(jnp.square(nodes), -1))
 
 
 def checked_nodes(nodes: Any, ndim: int) -> jax.Array:

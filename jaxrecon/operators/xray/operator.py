@@ -86,6 +86,10 @@ class XRay(LinearOperator):
     def codomain(self):
         return jax.ShapeDtypeStruct((self.geometry.num_views, self.geometry.num_detectors), self.domain.dtype)
 
+    @property
+    def locations(self):
+        return (self.geometry.num_views, 1)
+
     def apply(self, x):
         return _by_planes(lambda v: matched_pair(project, back_project, self.tables, v, batch_last=True), x)
 
