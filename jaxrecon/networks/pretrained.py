@@ -20,16 +20,18 @@ def pretrained(name: str) -> Network:
     """A trained network that comes with the package, with float32 weights.
 
     Args:
-        name: "denoiser", a blind denoiser for real images of any scale and noise level (one channel; complex images go
-            through it part by part), trained by benchmarks/learning/denoiser.py on public-domain photographs.
+        name: "denoiser", a DRUNet for real images of any scale (one channel; complex images go through it part by part),
+            told the noise level; `jr.PlugAndPlay` tells it, for a noisy image `jr.parameters.noise_level` finds it.
+            Trained by benchmarks/learning/denoiser.py on public-domain photographs, up to 55/255 of their range.
 
     Raises:
         ValueError: there is no such network.
 
     Example:
-        >>> denoiser = jr.Denoiser(jr.networks.pretrained("denoiser"))
-        >>> denoiser.prox(jnp.ones((16, 16))).shape
-        (16, 16)
+        >>> noisy = 0.1 * jax.random.normal(jax.random.key(0), (16, 16))
+        >>> denoiser = jr.Denoiser(jr.networks.pretrained("denoiser"), sigma=jr.parameters.noise_level(noisy))
+        >>> bool(jnp.std(denoiser.prox(noisy)) < 0.05)
+        True
     """
     return _with_weights(load(_path(name)), jnp.float32)
 

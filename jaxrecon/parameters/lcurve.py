@@ -21,6 +21,7 @@ from .search import check_chunk, checked_lams, sweep
 from .trial import Fit, Iterated, Spectral, Trial, trial
 
 RULES = ("curvature", "triangle")
+FAR = 100  # the corners by both rules are one where their lams differ by no more than this factor
 
 
 @value
@@ -32,7 +33,8 @@ class LCurve:
         curvature: of the curve of the logarithms; NaN where the curve does not move.
         corner: index of the lam at the corner, so that x[corner] is the image.
         lam: the corner itself: between two of the lams by "curvature", lams[corner] by "triangle".
-        x: the images. ok: False where the curve has no corner inside the range.
+        x: the images. ok: False where the curve has no corner inside the range, or the two rules see corners at lams
+            more than a factor of 100 apart.
     """
 
     lams: jax.Array
@@ -105,9 +107,11 @@ def _lcurve(method: Trial, lams, *, rule, continuation, chunk):
     exact = _exact_curvature(method) if isinstance(method, Spectral) else spline_curvature(t, rho, eta)
     curvature, best, at, found = sharpest(exact, t, usable)
     lam = jnp.exp(at)
+    other, seen = triangle(rho, eta, usable)
+    # Two views of one corner. Far apart, it is none: a wiggle, or a curve that bends all along.
+    found = found & seen & (jnp.abs(t[other] - at) < jnp.log(FAR))
     if rule == "triangle":
-        best, found = triangle(rho, eta, usable)
-        lam = sorted_lams[best]
+        best, lam = other, sorted_lams[other]
     back = jnp.argsort(order)
     return LCurve(lams, safe_sqrt(fits.misfit)[back], fits.penalty[back], curvature[back], order[best], lam,
                   fits.x[back], found & jnp.all(jnp.isfinite(fits.x[best])))
