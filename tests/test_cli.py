@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxrecon as jr
-from jaxrecon.cli import app, methods
+from jaxrecon.cli import app, methods, parameters
 from jaxrecon.cli import demo as demo_module
 
 NY, NX, COILS = 28, 32, 4
@@ -76,6 +76,27 @@ def test_cg_finds_the_truth_at_any_scale(scan, kspace, truth, factor):
     result = invoke("reconstruct", "scan.npz", "--method", "cg", "--prior", "none", "-o", "out.npz")
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(image() / factor, truth, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", [None, pytest.param("sure", marks=pytest.mark.slow), "discrepancy",
+                                  pytest.param("gcv", marks=pytest.mark.slow), "lcurve"])
+def test_lam_by_a_rule(scan, rng, kspace, rule):
+    """The lam in OUT.npz is that of the rule; for missing lines the default is cross-validation."""
+    noisy = kspace + 0.05 * (rng.standard_normal(kspace.shape) + 1j * rng.standard_normal(kspace.shape))
+    noisy[:, [1, 3, 5, 22, 24, 26]] = 0
+    scan(kspace=noisy.astype(np.complex64))
+    asked = ["--lam", rule] if rule else []
+    result = invoke("reconstruct", "scan.npz", "--method", "cg", *asked, "--iterations", 4, "-o", "out.npz")
+    assert result.exit_code == 0, result.output
+    data = jr.io.read_npz("scan.npz")
+    A, b = jr.sense(jnp.asarray(data.maps), data.mask), jnp.asarray(data.kspace)
+    scale = np.quantile(np.abs(A.H(b)), 0.99)
+    name = rule or "crossvalidate"
+    assert f"lam by {name}" in result.output
+    options = {**parameters.OPTIONS[name], "iterations": 4}
+    found = getattr(jr, name)(A, b / scale, 1e-2 * np.array(parameters.RANGE), lambda lam: jr.CGNR(lam), **options)
+    with np.load("out.npz", allow_pickle=False) as file:
+        assert float(file["lam"]) == pytest.approx(float(found.lam), rel=1e-3)
 
 
 @pytest.mark.parametrize(("method", "prior"), [
@@ -207,7 +228,8 @@ def test_bad_data(scan, tmp_path, changes, message):
     (["--method", "landweber", "--lam", "1"], "no effect"),
     (["--lam", "-1"], "--lam must be a number >= 0, got -1"),
     (["--lam", "nan"], "--lam must be a number >= 0, got nan"),
-    (["--lam", "much"], "--lam"),
+    (["--lam", "much"], "--lam must be a number or one of crossvalidate, sure, gcv, lcurve, discrepancy, got much"),
+    (["--method", "landweber", "--lam", "gcv"], "--lam gcv has nothing to choose with --method landweber"),
     (["--iterations", "0"], "--iterations must be 1 or more, got 0"),
     (["--maps", "sens"], "no coil maps named sens, only kspace, maps"),
     (["--output", "nowhere/out.npz"], "create it first"),
