@@ -20,8 +20,8 @@ def pretrained(name: str) -> Network:
     """A trained network that comes with the package, with float32 weights.
 
     Args:
-        name: "denoiser", a DRUNet for real images of any scale (one channel; complex images go through it part by part),
-            told the noise level; `jr.PlugAndPlay` tells it, for a noisy image `jr.parameters.noise_level` finds it.
+        name: "denoiser", a DRUNet for real images of any scale (one channel; complex images go through it part by
+            part), told the noise level; `jr.PlugAndPlay` tells it, `jr.parameters.noise_level` finds that of an image.
             Trained by benchmarks/learning/denoiser.py on public-domain photographs, up to 55/255 of their range.
 
     Raises:

@@ -49,7 +49,8 @@ def discrepancy(A: LinearOperator, b: Any, lams: Any = None, solver: Any = None,
             without lam, such as `jr.Landweber()` or `jr.CGNR()`: then the iteration number is chosen.
         sigma: standard deviation of the noise of b per real component; None: `jr.parameters.measured_noise`, or 1 where
             data= gives inverse variances.
-        factor: safety factor, 1 or a little more: below the true noise there is no root, or noise is fitted.
+        factor: safety factor, 1 or a little more. Noise happens to be larger than sigma m^1/2 in half of all cases, and
+            is fitted then; 1 + 2 / (2 m)^1/2 leaves 2 % of them.
         iterations, data, scale: as for `jr.solve`; for early stopping the most that are made (1000 if None).
         refine: the most evaluations of the root search, one solve each; None: 60 for Tikhonov, 20 otherwise.
 

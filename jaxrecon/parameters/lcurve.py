@@ -33,8 +33,8 @@ class LCurve:
         curvature: of the curve of the logarithms; NaN where the curve does not move.
         corner: index of the lam at the corner, so that x[corner] is the image.
         lam: the corner itself: between two of the lams by "curvature", lams[corner] by "triangle".
-        x: the images. ok: False where the curve has no corner inside the range, or the two rules see corners at lams
-            more than a factor of 100 apart.
+        x: the images. ok: False where the curve has no corner inside the range, or the other rule sees its corner more
+            than a factor of 100 away.
     """
 
     lams: jax.Array
@@ -98,7 +98,7 @@ def lcurve(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], 
 def _lcurve(method: Trial, lams, *, rule, continuation, chunk):
     order = jnp.argsort(lams)
     sorted_lams = lams[order]
-    if continuation:
+    if continuation and isinstance(method, Iterated):
         fits = _continued(method, sorted_lams)
     else:
         fits = sweep(method.fit, sorted_lams, chunk)
@@ -109,9 +109,10 @@ def _lcurve(method: Trial, lams, *, rule, continuation, chunk):
     lam = jnp.exp(at)
     other, seen = triangle(rho, eta, usable)
     # Two views of one corner. Far apart, it is none: a wiggle, or a curve that bends all along.
-    found = found & seen & (jnp.abs(t[other] - at) < jnp.log(FAR))
+    agreed = ~(found & seen) | (jnp.abs(t[other] - at) < jnp.log(FAR))
+    found = found & agreed
     if rule == "triangle":
-        best, lam = other, sorted_lams[other]
+        best, lam, found = other, sorted_lams[other], seen & agreed
     back = jnp.argsort(order)
     return LCurve(lams, safe_sqrt(fits.misfit)[back], fits.penalty[back], curvature[back], order[best], lam,
                   fits.x[back], found & jnp.all(jnp.isfinite(fits.x[best])))
