@@ -67,8 +67,9 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         progress: called with the number of finished iterations, from inside the compiled loop.
         differentiate: "unrolled": through the iterations, in memory that grows with them. "implicit": the derivative of
             the limit, by one linear solve in the memory of one iteration, in both modes; for converged solves (see
-            `Solution.ok`). x0 and the history then have no derivative. It is NaN where the linear solve fails, as in
-            reverse mode where x is not unique (an A with a null space, and no prior to decide).
+            `Solution.ok`). x0 and the history then have no derivative. It is NaN where the linear solve fails, and in
+            reverse mode where x is not unique (an A with a null space, no prior to decide), which forward mode does
+            not notice.
         scale: None, or "system": lam (and steps, rho) in units of the system, so that one lam serves whatever those of
             A and b are: weights of quadratic priors times |A|^2, of norms times |A^H b|_inf, where lam = 1 leaves
             nothing of the image. Least squares only.
@@ -84,6 +85,10 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         >>> A, b = jr.Matrix(jnp.array([[2.0, 0.0], [0.0, 1.0]])), jnp.array([2.0, 3.0])
         >>> jr.solve(A, b, jr.CGNR(), iterations=2).x.round(6).tolist()
         [1.0, 3.0]
+        >>> def first(lam):
+        ...     return jr.solve(A, b, jr.CGNR(lam), iterations=2, differentiate="implicit").x[0]
+        >>> round(float(jax.grad(first)(1.0)), 6)  # of 4 / (4 + lam)
+        -0.16
     """
     data = _check_kinds(A, b, solver, data)
     if not is_count(iterations, least=0):
@@ -191,7 +196,7 @@ def _forward_only(x):
     """x, whose transpose says why there is none."""
     def no_adjoint(_, y):
         raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave "
-                         "tolerance out and give iterations, use jax.jvp / jax.jacfwd, or differentiate='implicit'")
+                         "tolerance out and give iterations, or use jax.jvp / jax.jacfwd or differentiate='implicit'")
     return matched_pair(lambda _, v: v, no_adjoint, (), x)
 
 

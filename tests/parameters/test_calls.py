@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrecon as jr
-from jaxrecon.parameters import gcv, lcurve, measured
+from jaxrecon.parameters import lcurve, measured
 from jaxrecon.parameters.lcurve import _lcurve
 from jaxrecon.parameters.search import find_root, golden_section
 from jaxrecon.simulate.ill_posed import ill_posed
@@ -35,8 +35,8 @@ def test_a_new_function_of_lam_does_not_compile_again():
 def test_over_a_batch_of_measurements():
     A, x = ill_posed("shaw", 12)
     b = A(x) + 0.01 * jax.random.normal(jax.random.key(0), (3, 12))
-    for rule in (lambda A, b: gcv(A, b), lambda A, b: jr.discrepancy(A, b, sigma=0.01), lcurve,
-                 lambda A, b: jr.sure(A, b, LAMS, lambda lam: jr.CGNR(lam), sigma=0.01, iterations=5)):
+    for rule in (lambda A, b: jr.discrepancy(A, b, sigma=0.01),
+                 lambda A, b: jr.sure(A, b, LAMS, lambda lam: jr.CGNR(lam), sigma=0.01, iterations=5, refine=1)):
         many = jax.jit(jax.vmap(rule, (None, 0)))(A, b)
         np.testing.assert_allclose(many.lam, [rule(A, v).lam for v in b], rtol=1e-6)
 
@@ -50,6 +50,7 @@ def test_float32():
         assert found.lam.dtype == "float32" and found.x.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_reconstructors_take_part():
     A, x = ill_posed("phillips", 16)
     b = A(x) + 0.1 * jax.random.normal(jax.random.key(0), (16,))

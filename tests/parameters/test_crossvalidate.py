@@ -70,7 +70,7 @@ def test_what_is_hidden(name):
         np.testing.assert_allclose(A.frequencies[:, 5], np.abs(np.arange(12) - 6) / 12)
 
 
-@pytest.mark.parametrize("name", ["sense, lines", "views", "matrix"])
+@pytest.mark.parametrize("name", ["sense, lines", pytest.param("views", marks=pytest.mark.slow), "matrix"])
 def test_scores_are_the_prediction_of_what_was_hidden(name, rng):
     """Against the definition: dense solutions without the hidden rows, one fold and lam after the other."""
     A = operators()[name]
@@ -104,6 +104,7 @@ def test_hidden_can_be_given_and_any_reconstructor_be_judged(rng):
     np.testing.assert_allclose(one.scores, np.mean(np.abs(b[2]) ** 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_finds_the_noise(rng):
     """Ridge regression: the best lam of the prediction is near sigma^2 / mean x^2."""
     a = rng.standard_normal((300, 40))

@@ -147,7 +147,7 @@ def test_any_order_of_lams():
     assert other.lams[other.corner] == one.lams[one.corner]
 
 
-@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("kind", ["complex", pytest.param("real", marks=pytest.mark.slow)])
 def test_solvers_agree_with_the_svd(kind):
     """CG to convergence instead of the SVD; the trace by as many signs as make it exact to a per cent."""
     rng = np.random.default_rng(1)
@@ -233,6 +233,7 @@ def test_masked_samples_are_no_measurements():
     np.testing.assert_allclose(one.lam, jr.discrepancy(small, b[mask], lams, sigma=0.9).lam, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_weights_whiten():
     """Weights 1 / sigma_i^2 and sigma = 1, as b and A divided by sigma_i."""
     rng = np.random.default_rng(6)
@@ -247,6 +248,7 @@ def test_weights_whiten():
     np.testing.assert_allclose(weighted.lam, white.lam, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_several_parameters_at_once():
     """SURE of the elastic net of a denoising problem, against its closed form."""
     rng = np.random.default_rng(7)

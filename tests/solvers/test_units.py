@@ -20,6 +20,7 @@ SOLVERS = {
     "replacement": jr.Alternating(jr.SampleReplacement(0.1), jr.L1(0.05)),
     "Box": jr.FISTA(jr.L1(0.05)), "Stopped": jr.CGNR(0.05),
 }
+FAST = ("Landweber", "CGNR", "FISTA", "ADMM", "PDHG", "Box", "Stopped")
 DENSE = {"Kaczmarz": jr.Kaczmarz(0.1), "ADMM": jr.ADMM(jr.L1(0.05)), "SIRT": jr.SIRT(), "CGNR": jr.CGNR(0.1)}
 
 
@@ -32,7 +33,7 @@ def run(A, b, solver, **options):
     return jr.solve(A, b, solver, 25, scale="system", **options)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in SOLVERS])
 def test_the_same_picture_from_any_units(name, rng):
     x = jnp.asarray(rng.standard_normal(SHAPE), "float32")
     b = fourier(jnp.float32(1))(x)

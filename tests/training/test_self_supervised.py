@@ -230,6 +230,7 @@ def test_two_parts_make_the_mask(of):
     assert np.any((np.asarray(other) != 0) != two)
 
 
+@pytest.mark.slow
 def test_part_two_is_drawn_with_the_density_of_the_paper():
     n, A = 16, jr.Fourier((16,), dtype=complex)
     for spread, sd in ((None, 0.25), (0.5, 0.5), (jnp.inf, np.inf)):
@@ -281,6 +282,7 @@ def test_views_and_rows_are_split():
     assert y1.shape == (6,) and y2.shape == (4,)
 
 
+@pytest.mark.slow
 def test_views_under_vmap_and_grad():
     A = jr.with_norm(jr.XRay(jr.ParallelBeam(jnp.linspace(0, 3, 5, endpoint=False), 6), SHAPE))
     assert isinstance(A, jr.operator.KnownNorm)
@@ -419,6 +421,7 @@ def test_validation_with_truth_is_an_ordinary_one_and_without_it_the_loss_itself
     assert with_x == quick(SURE(0.3), Examples(A, b, None, batch_size=4))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [float, complex])
 def test_sure_learns_the_lam_of_least_risk(kind):
     d, sigma, n = jnp.array([1.0, 0.7, 0.4, 0.2]), 0.4, 4000
