@@ -24,7 +24,7 @@ AUTO = "auto"  # crossvalidate where samples are missing, else sure
 # Around what is best for a typical scan: a step of half a decade, then two or three more solves.
 RANGE = tuple(float(f) for f in np.geomspace(1e-2, 10**1.5, 8))
 OPTIONS: dict[str, dict[str, Any]] = {
-    "crossvalidate": {"folds": 1, "refine": 2}, "sure": {"refine": 2}, "gcv": {"refine": 2}, "lcurve": {},
+    "crossvalidate": {"refine": 1}, "sure": {"refine": 2}, "gcv": {"refine": 2}, "lcurve": {},
     "discrepancy": {"refine": 8},
 }
 

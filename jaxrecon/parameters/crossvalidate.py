@@ -19,11 +19,12 @@ from .risk import COSTLY, chosen
 from .search import Choice, check_chunk, checked_lams, minimise
 from .trial import Iterated, measured, trial
 
+MANY = 500  # locations
 CENTRE = 0.06  # cycles per pixel: locations nearer to the centre of k-space are never hidden
 
 
 def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], Any] | None = None, *,
-                  folds: int = 2, share: float = 0.1, hidden: Any = None, key: jax.Array | None = None,
+                  folds: int | None = None, share: float | None = None, hidden: Any = None, key: jax.Array | None = None,
                   iterations: int | None = None, data: Any = None, scale: str | None = None,
                   refine: int = COSTLY, chunk: int | None = None) -> Choice:
     """lam = argmin sum_f |hidden_f (A x_f(lam) - b)|^2, x_f from the measurements without those hidden in fold f.
@@ -36,7 +37,9 @@ def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[
         A, b: as for `jr.solve`; one array of measurements.
         lams, iterations, data, scale, refine, chunk: as for `jr.gcv`.
         solver: a function of lam that makes a solver or a reconstructor; None: `jr.CGNR` run for 100 iterations.
-        folds: how often another part is hidden; share: how much of the measured locations is, each time.
+        folds: how often another part is hidden; share: how much of the measured locations is, each time. None: a fifth
+            in each of 5 folds where there are fewer than 500 locations (lines, views), so that all have their turn; one
+            tenth once where there are more, whose prediction varies little.
         hidden: in place of both, booleans (folds, ...) that broadcast to (folds, *b.shape).
         key: what is hidden; None: the same every time.
 
@@ -49,7 +52,7 @@ def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[
     Example:
         >>> A = jr.Matrix(jax.random.normal(jax.random.key(0), (40, 30)))
         >>> b = A(jnp.sin(jnp.arange(30.0))) + 3 * jax.random.normal(jax.random.key(1), (40,))
-        >>> choice = jr.crossvalidate(A, b, jnp.geomspace(1e-2, 1e4, 20), lambda lam: jr.CGNR(lam), folds=10)
+        >>> choice = jr.crossvalidate(A, b, jnp.geomspace(1e-2, 1e4, 20), lambda lam: jr.CGNR(lam))
         >>> bool(choice.ok)
         True
 
@@ -100,8 +103,11 @@ def _crossvalidate(method: Iterated, lams, hidden, *, refine, chunk):
     return chosen(method, minimise(score, lams, refine, chunk), lams)
 
 
-def _drawn(A: LinearOperator, folds: int, share: float, key: jax.Array | None) -> jax.Array:
+def _drawn(A: LinearOperator, folds: int | None, share: float | None, key: jax.Array | None) -> jax.Array:
     """(folds, *locations): disjoint random parts of what was measured."""
+    few = math.prod(A.locations) < MANY
+    folds = (5 if few else 1) if folds is None else folds
+    share = (0.2 if few else 0.1) if share is None else share
     if not is_count(folds) or not 0 < share < 1 or folds * share > 1 + 1e-9:
         raise ValueError(f"crossvalidate hides `share` (between 0 and 1) of the measurements in each of `folds` (>= 1) "
                          f"disjoint parts, so that folds * share <= 1; got folds={folds}, share={share}")

@@ -65,6 +65,9 @@ def test_what_is_hidden(name):
     if A.frequencies is not None:
         assert np.all(np.broadcast_to(A.frequencies, A.codomain.shape)[np.broadcast_to(hidden[0], A.codomain.shape)]
                       > 0.06)
+    usual = np.asarray(_drawn(A, None, None, None))
+    few = np.prod(A.locations) < 500
+    assert len(usual) == (5 if few else 1)
     if name == "lines":
         assert hidden.shape[1:] == (12, 1) and not np.any(hidden & ~np.asarray(line_mask()))
         np.testing.assert_allclose(A.frequencies[:, 5], np.abs(np.arange(12) - 6) / 12)
@@ -110,5 +113,5 @@ def test_it_finds_the_noise(rng):
     a = rng.standard_normal((300, 40))
     x = rng.standard_normal(40)
     A, b = jr.Matrix(jnp.asarray(a)), jnp.asarray(a @ x + 6 * rng.standard_normal(300))
-    found = jr.crossvalidate(A, b, jnp.geomspace(1e-1, 1e4, 21), lambda lam: jr.CGNR(lam), folds=10, iterations=60)
+    found = jr.crossvalidate(A, b, jnp.geomspace(1e-1, 1e4, 21), lambda lam: jr.CGNR(lam), folds=10, share=0.1, iterations=60)
     assert bool(found.ok) and 10 < float(found.lam) < 130  # 36 is best in the mean
