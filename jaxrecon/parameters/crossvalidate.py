@@ -24,9 +24,9 @@ CENTRE = 0.06  # cycles per pixel: locations nearer to the centre of k-space are
 
 
 def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], Any] | None = None, *,
-                  folds: int | None = None, share: float | None = None, hidden: Any = None, key: jax.Array | None = None,
-                  iterations: int | None = None, data: Any = None, scale: str | None = None,
-                  refine: int = COSTLY, chunk: int | None = None) -> Choice:
+                  folds: int | None = None, share: float | None = None, hidden: Any = None,
+                  key: jax.Array | None = None, iterations: int | None = None, data: Any = None,
+                  scale: str | None = None, refine: int = COSTLY, chunk: int | None = None) -> Choice:
     """lam = argmin sum_f |hidden_f (A x_f(lam) - b)|^2, x_f from the measurements without those hidden in fold f.
 
     What is hidden is what was measured as one (`A.locations`): k-space locations over all coils, lines of a line mask,

@@ -32,6 +32,7 @@ def test_a_new_function_of_lam_does_not_compile_again():
     assert _lcurve._cache_size() == before + 1
 
 
+@pytest.mark.slow
 def test_over_a_batch_of_measurements():
     A, x = ill_posed("shaw", 12)
     b = A(x) + 0.01 * jax.random.normal(jax.random.key(0), (3, 12))

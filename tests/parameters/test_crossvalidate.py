@@ -113,5 +113,6 @@ def test_it_finds_the_noise(rng):
     a = rng.standard_normal((300, 40))
     x = rng.standard_normal(40)
     A, b = jr.Matrix(jnp.asarray(a)), jnp.asarray(a @ x + 6 * rng.standard_normal(300))
-    found = jr.crossvalidate(A, b, jnp.geomspace(1e-1, 1e4, 21), lambda lam: jr.CGNR(lam), folds=10, share=0.1, iterations=60)
+    found = jr.crossvalidate(A, b, jnp.geomspace(1e-1, 1e4, 21), lambda lam: jr.CGNR(lam), folds=10, share=0.1,
+                             iterations=60)
     assert bool(found.ok) and 10 < float(found.lam) < 130  # 36 is best in the mean

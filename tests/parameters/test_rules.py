@@ -147,7 +147,8 @@ def test_any_order_of_lams():
     assert other.lams[other.corner] == one.lams[one.corner]
 
 
-@pytest.mark.parametrize("kind", ["complex", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["complex", "real"])
 def test_solvers_agree_with_the_svd(kind):
     """CG to convergence instead of the SVD; the trace by as many signs as make it exact to a per cent."""
     rng = np.random.default_rng(1)
@@ -214,6 +215,7 @@ def test_early_stopping():
     assert bool(full.ok) and int(full.iterations) == 0
 
 
+@pytest.mark.slow
 def test_masked_samples_are_no_measurements():
     """The same numbers with the missing rows as zeros as without them."""
     rng = np.random.default_rng(5)

@@ -74,7 +74,7 @@ CASES = {
     "SIRT": (lambda lam, t: jr.SIRT(), 2000),
     "SART": (lambda lam, t: jr.SART(2), 4000),
 }
-CORE = ("FISTA TV complex", "ADMM real")
+CORE = ("ADMM real",)
 
 
 def rotation(angle):
@@ -301,6 +301,7 @@ def test_new_values_do_not_trace_again(draw):
 # ---- what else solve takes
 
 
+@pytest.mark.slow
 def test_start_record_and_progress(draw):
     a, b, x0 = draw(8, 5), draw(8), draw(5)
     seen = []
@@ -422,6 +423,7 @@ def test_zero_data_gives_zero_with_finite_gradients(name, draw):
     assert all(np.all(np.isfinite(g)) for g in grads)
 
 
+@pytest.mark.slow
 def test_start_of_kaczmarz_is_part_of_its_solution(draw):
     a, b, x0 = draw(8, 5), draw(8), draw(5)
 

@@ -16,7 +16,8 @@ def signals(count, n=24, sigma=0.2):
     return x + sigma * jax.random.normal(jax.random.key(1), x.shape), x
 
 
-@pytest.mark.parametrize("differentiate", ["unrolled", pytest.param("implicit", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("differentiate", ["unrolled", "implicit"])
 def test_lam_that_is_best_on_the_pairs(differentiate):
     A = jr.Identity((24,))
     b, x = signals(16)

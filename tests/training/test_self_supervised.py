@@ -181,6 +181,7 @@ def test_the_count_of_a_masked_transform_in_closed_form():
     np.testing.assert_allclose(Consistency(MASK)(Zeroed(c), masked, b), want - sigma**2 * (2 * c - 1), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [SSDU(distance="l2", spread=jnp.inf), Equivariant(SSDU(calibration=2)),
                                   Equivariant(SURE(0.2), 0.5)], ids=["SSDU", "of SSDU", "of SURE"])
 def test_under_jit_vmap_and_grad(loss):
@@ -324,6 +325,7 @@ def test_equivariance_by_hand():
     np.testing.assert_allclose(own, base + 2 * np.mean(abs(r(A, A(x)) - x) ** 2), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_noise_of_the_second_measurement():
     A, c = jr.Fourier((32, 32), mask=jnp.arange(32)[:, None] % 2), 1.0
     b, flipped = jnp.zeros((32, 32), complex), ("flip",)
@@ -405,6 +407,7 @@ def test_another_level_is_another_training(tmp_path):
         quick(SURE(0.2), checkpoint=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_validation_with_truth_is_an_ordinary_one_and_without_it_the_loss_itself():
     A, x = jr.Identity(SHAPE), jnp.asarray(numbers((8, *SHAPE), float))
     b = np.asarray(x) + 0.3 * RNG.normal(size=x.shape)
