@@ -7,8 +7,8 @@ dense     Five small ill-posed problems (n = 64) with Tikhonov, noise of 10, 1 a
 scans     Measured k-space, undersampled afterwards, with TV and wavelet-l1: PSNR at the automatic lam less that of the
           best lam of a fine grid. The rule is that of the command line: cross-validation.
 pictures  Where there is no truth: brain8 (8-fold Poisson-disc) and the sinogram of a tooth, by cross-validation.
-sweep     32 lams of a 256 x 256 MRI-TV problem: one call, against 32 calls that are compiled already; seconds, and
-          memory by the number of lams at a time.
+sweep     32 lams of a 256 x 256 MRI-TV problem, 30 iterations: one call, against 32 calls that are compiled
+          already.
 
 Writes docs/parameters/*.csv and *.png. All but "dense" and "sweep" need ../shared/data.
 """
@@ -126,13 +126,13 @@ def scans() -> None:
     rows = []
     for name, scan in sets.items():
         for prior, make in solvers(scan.x.shape).items():
-            chosen = jr.crossvalidate(scan.A, scan.b, LAMS, make, iterations=200)
+            chosen = jr.crossvalidate(scan.A, scan.b, LAMS, make, iterations=100, refine=2)
             span = float(jnp.max(jnp.abs(scan.x)))
 
             def psnr(x, truth=scan.x, span=span):
                 return float(jr.metrics.psnr(x, truth, data_range=span))
 
-            solve = jax.jit(lambda A, b, lam, make=make: jr.solve(A, b, make(lam), 200).x)
+            solve = jax.jit(lambda A, b, lam, make=make: jr.solve(A, b, make(lam), 100).x)
             grid = [psnr(solve(scan.A, scan.b, lam)) for lam in GRID]
             best = int(np.argmax(grid))
             rows.append({"scan": name, "prior": prior, "lam": f"{float(chosen.lam):.2e}", "ok": bool(chosen.ok),
@@ -198,7 +198,7 @@ def tooth() -> None:
 
 
 def sweep() -> None:
-    n, iterations = 256, 100
+    n, iterations = 256, 30
     mask = jr.simulate.variable_density_mask(jax.random.key(0), (n, n), 4, calibration=16, dtype="float32")
     A = jr.Fourier((n, n), mask=mask, dtype="complex64")
     b = jr.simulate.add_noise(jax.random.key(1), A(jr.simulate.shepp_logan((n, n))), sigma=0.01, mask=mask)
@@ -210,12 +210,12 @@ def sweep() -> None:
     def separate():
         return [jr.solve(A, b, make(lam), iterations).x for lam in lams]
 
-    runs = {"32 calls of solve": separate,
-            "lcurve": lambda: jr.lcurve(A, b, lams, make, iterations=iterations),
-            "lcurve, 8 at a time": lambda: jr.lcurve(A, b, lams, make, iterations=iterations, chunk=8),
-            "lcurve, continuation, 50 iterations": lambda: jr.lcurve(A, b, lams, make, iterations=iterations // 2,
-                                                                   continuation=True)}
-    times = interleaved(runs, repeats=3)
+    def curve(iterations=iterations, **options):
+        return jr.lcurve(A, b, lams, make, iterations=iterations, **options)
+
+    runs = {"32 calls of solve": separate, "lcurve": curve, "lcurve, 8 at a time": lambda: curve(chunk=8),
+            f"lcurve, continuation, {iterations // 2} iterations": lambda: curve(iterations // 2, continuation=True)}
+    times = interleaved(runs, repeats=2)
     whole = np.median(times["32 calls of solve"])
     rows = [{"run": name, "seconds": f"{np.median(v):.2f}", "of 32 calls": f"{np.median(v) / whole:.2f}"}
             for name, v in times.items()]

@@ -25,12 +25,13 @@ class Fit(NamedTuple):
 
 
 class Trial:
-    """lam -> x(lam) for one A and b."""
+    """lam -> x(lam) for one A and b.
 
-    @property
-    def count(self) -> jax.Array:
-        """Number of real values that were measured."""
-        raise NotImplementedError
+    Attributes:
+        count: number of real values that were measured.
+    """
+
+    count: Any
 
     def image(self, lam: Any) -> jax.Array:
         raise NotImplementedError
@@ -54,12 +55,8 @@ class Spectral(Trial):
     b: jax.Array
     coefficients: jax.Array  # u_i^H b
     outside: jax.Array  # |b|^2 outside the span of the u_i
+    count: jax.Array
     real_unknown: bool = static()  # of complex data: each singular value counts once, not twice
-
-    @property
-    def count(self):
-        parts = 2 if is_complex(self.b) else 1
-        return jnp.asarray(self.b.size * parts, self.factors.s.dtype)
 
     def image(self, lam):
         return self.factors.tikhonov(self.b, lam)
@@ -81,7 +78,9 @@ class Spectral(Trial):
 def spectral(A: LinearOperator, b: Any) -> Spectral:
     """The SVD of A and the coefficients of b, made once."""
     b, _ = cast_measurements(A, b)
-    b = jnp.concatenate([v.ravel() for v in jax.tree.leaves(b)])
+    seen = measured(A)
+    b, seen = (jnp.concatenate([v.ravel() for v in jax.tree.leaves(tree)]) for tree in (b, seen))
+    b = seen * b  # an empty row is no measurement
     factors = svd(A)
     real_unknown = A.real_domain and is_complex(b)
     rows = jnp.concatenate([b.real, b.imag]) if real_unknown else b
@@ -90,7 +89,8 @@ def spectral(A: LinearOperator, b: Any) -> Spectral:
     outside = norm_squared(rows - jnp.matmul(factors.u, coefficients, precision="highest"))
     # A square or wide A leaves nothing outside but rounding.
     outside = outside if factors.u.shape[0] > factors.u.shape[1] else jnp.zeros_like(outside)
-    return Spectral(factors, b, coefficients, outside, real_unknown)
+    count = (2 if is_complex(b) else 1) * jnp.sum(seen).astype(factors.s.dtype)
+    return Spectral(factors, b, coefficients, outside, count, real_unknown)
 
 
 @value

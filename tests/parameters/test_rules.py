@@ -229,6 +229,8 @@ def test_masked_samples_are_no_measurements():
     many = jr.sure(A, b, lams, sigma=1.0, **make)
     few = jr.sure(small, b[mask], lams, sigma=1.0, refine=0)
     np.testing.assert_allclose(many.scores, few.scores, rtol=1e-9)  # tr H is exact for A^H A a projection
+    dense = jr.sure(A, b + (1 - mask), lams, sigma=1.0, refine=0)
+    np.testing.assert_allclose(dense.scores, few.scores, rtol=1e-9)
     np.testing.assert_allclose(jr.gcv(A, b, lams, **make).scores, jr.gcv(small, b[mask], lams, refine=0).scores,
                                rtol=1e-9)
     one = jr.discrepancy(A, b, lams, lambda lam: jr.CGNR(lam), sigma=0.9, iterations=2)
