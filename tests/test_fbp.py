@@ -262,6 +262,7 @@ def test_slices(rng):
 # ---- cone beam
 
 
+@pytest.mark.slow
 def test_middle_slice_is_a_fan_beam(rng):
     angles = views(2 * np.pi, 24)
     fan = XRay(FanBeam(angles, 20, 30.0, 10.0, 1.3), (13, 12), 1.1)
@@ -328,6 +329,7 @@ def dice(a, b):
     return 2 * np.sum(a & b) / (a.sum() + b.sum())
 
 
+@pytest.mark.slow
 def test_htc_disc(shared_data):
     from skimage.filters import threshold_otsu
 

@@ -258,6 +258,7 @@ def test_norm_of_a_convolution(padding, channels, rng):
     assert true * (1 - 1e-9) <= float(convolution_norm(kernel)) <= 1.06 * true
 
 
+@pytest.mark.slow
 def test_nonexpansive_keeps_the_function_up_to_a_factor():
     net = random_net(residual=False, gain=3.0)
     small = nonexpansive(net, 0.5)

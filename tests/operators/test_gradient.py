@@ -13,7 +13,7 @@ SHAPES = [(5,), (4, 3), (2, 3, 4), (1, 3)]
 
 
 @pytest.mark.parametrize("boundary", ["symmetric", "circular"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [(5,), (4, 3), *(pytest.param(s, marks=pytest.mark.slow) for s in SHAPES[2:])])
 def test_is_an_operator(shape, boundary):
     check_operator(Gradient(shape, boundary), jax.random.key(0))
 

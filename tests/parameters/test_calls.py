@@ -42,6 +42,7 @@ def test_over_a_batch_of_measurements():
         np.testing.assert_allclose(many.lam, [rule(A, v).lam for v in b], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32():
     A, x = ill_posed("phillips", 16)
     A = jr.Matrix(A.a.astype("float32"))

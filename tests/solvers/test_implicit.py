@@ -145,6 +145,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n == "proximal" else pytest.param(n, marks=pytest.mark.slow) for n in STEPS])
 def test_deep_equilibrium_gradients_reach_weights_and_steps(name, draw):
     """The fixed point of a denoiser that is no prox depends on the step, too."""
@@ -237,6 +238,7 @@ def test_second_derivatives(draw):
 BATCHED = ("ISTA", "ADMM balance", "PDHG", "Kaczmarz random", "POGM TV", "CGNR", "denoiser")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n == "ISTA" else pytest.param(n, marks=pytest.mark.slow) for n in BATCHED])
 def test_vmap_equals_the_loop(name, draw):
     a, b, lam = draw(3, 8, 5, kind=complex), draw(3, 8, kind=complex), jnp.array([0.05, 0.3, 1.0])
@@ -324,6 +326,7 @@ def test_start_record_and_progress(draw):
     assert not np.any(jax.grad(lambda b: f(b, x0)[1].history["objective"][-1])(b))
 
 
+@pytest.mark.slow
 def test_tolerance_goes_with_reverse_mode(draw):
     a, b = draw(8, 5), draw(8)
 
