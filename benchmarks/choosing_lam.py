@@ -215,7 +215,7 @@ def sweep() -> None:
 
     runs = {"32 calls of solve": separate, "lcurve": curve, "lcurve, 8 at a time": lambda: curve(chunk=8),
             f"lcurve, continuation, {iterations // 2} iterations": lambda: curve(iterations // 2, continuation=True)}
-    times = interleaved(runs, repeats=2)
+    times = interleaved(runs, repeats=1)
     whole = np.median(times["32 calls of solve"])
     rows = [{"run": name, "seconds": f"{np.median(v):.2f}", "of 32 calls": f"{np.median(v) / whole:.2f}"}
             for name, v in times.items()]
