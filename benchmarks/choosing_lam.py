@@ -15,7 +15,6 @@ Writes docs/parameters/*.csv and *.png. All but "dense" and "sweep" need ../shar
 
 from __future__ import annotations
 
-import csv
 import functools
 import sys
 from pathlib import Path
@@ -24,13 +23,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import jaxrecon as jr
 from jaxrecon.cli.methods import extended, scale_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "learning"))
+import runs
 from timing import interleaved
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,15 +46,7 @@ RULES = {"GCV": lambda A, b, sigma: jr.gcv(A, b), "robust GCV": lambda A, b, sig
 
 
 def show(name: str, title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(*rows[0], title=title)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=150).print(table)
-    DOCS.mkdir(parents=True, exist_ok=True)
-    with open(DOCS / f"{name}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    runs.show(name, title, rows, DOCS / f"{name}.csv")
 
 
 # ---- dense

@@ -97,13 +97,7 @@ FIXED_MASK = mri_data.line_mask(jax.random.key(77))
 def measured(images: jax.Array, fixed: bool, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
     """(A, b, x) of one example: an image in a random orientation, with contrast and phase of its own."""
     keys = jax.random.split(key, 6)
-    m = images[jax.random.randint(keys[0], (), 0, len(images))].astype("float32")
-    up, across, turned = jax.random.bernoulli(keys[1], shape=(3,))
-    m = jnp.where(up, m[::-1], m)
-    m = jnp.where(across, m[:, ::-1], m)
-    m = jnp.where(turned, m.T, m)
-    m = jnp.maximum(m, 1e-6) ** jax.random.uniform(keys[2], minval=0.6, maxval=1.6)
-    return with_mask(mri_data.at_128(m * mri_data.smooth_phase(keys[3], m.shape)), fixed, *keys[4:])
+    return with_mask(mri_data.drawn_image(images, keys[:4]), fixed, *keys[4:])
 
 
 def with_mask(x: jax.Array, fixed: bool, masking: jax.Array, noise: jax.Array) -> tuple[Any, jax.Array, jax.Array]:

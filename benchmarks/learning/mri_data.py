@@ -76,9 +76,8 @@ def at_128(image: jax.Array) -> jax.Array:
     return x / jnp.maximum(jnp.max(jnp.abs(x)), 1e-12)
 
 
-def simulate(images: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-    """(A, b, x) of one training example."""
-    keys = jax.random.split(key, 7)
+def drawn_image(images: jax.Array, keys: jax.Array) -> jax.Array:
+    """One of them in a random orientation, with contrast and phase of its own, by four keys."""
     m = images[jax.random.randint(keys[0], (), 0, len(images))].astype("float32")
     up, across, turned = jax.random.bernoulli(keys[1], shape=(3,))
     m = jnp.where(up, m[::-1], m)
@@ -86,7 +85,13 @@ def simulate(images: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Arr
     m = jnp.where(turned, m.T, m)
     # Other scanners and sequences map tissues to other greys.
     m = jnp.maximum(m, 1e-6) ** jax.random.uniform(keys[2], minval=0.6, maxval=1.6)
-    x = at_128(m * smooth_phase(keys[3], m.shape))
+    return at_128(m * smooth_phase(keys[3], m.shape))
+
+
+def simulate(images: jax.Array, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+    """(A, b, x) of one training example."""
+    keys = jax.random.split(key, 7)
+    x = drawn_image(images, keys[:4])
     mask = line_mask(keys[4])
     A = jr.Fourier(SHAPE, mask=mask, dtype="complex64")
     sigma = NOISE * jax.random.uniform(keys[5])

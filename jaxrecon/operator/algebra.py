@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..value import describe, is_complex, value
-from .base import LinearOperator, SelfAdjoint, real_dtype, with_dtype
+from .base import LinearOperator, Measuring, SelfAdjoint, real_dtype, with_dtype
 from .batched import batched
 
 
@@ -137,7 +137,7 @@ class Sum(LinearOperator):
 
 
 @value
-class Scaled(LinearOperator):
+class Scaled(Measuring):
     """c A with a scalar c."""
 
     operator: LinearOperator
@@ -150,14 +150,6 @@ class Scaled(LinearOperator):
     @property
     def real_domain(self):
         return self.operator.real_domain
-
-    @property
-    def locations(self):
-        return self.operator.locations
-
-    @property
-    def frequencies(self):
-        return self.operator.frequencies
 
     def kept(self, keep):
         return Scaled(self.operator.kept(keep), self.factor)
@@ -186,17 +178,17 @@ class Scaled(LinearOperator):
         return None if s is None else self.factor * s
 
     def apply(self, x):
-        return jax.tree.map(lambda y: self._factor(y) * y, self.operator.apply(x))
+        return jax.tree.map(lambda y: scalar_at(self.factor, y) * y, self.operator.apply(x))
 
     def apply_adjoint(self, y):
-        y = jax.tree.map(lambda v: jnp.conj(self._factor(v)) * v, y)
+        y = jax.tree.map(lambda v: jnp.conj(scalar_at(self.factor, v)) * v, y)
         return self.operator.apply_adjoint(y)
 
-    def _factor(self, y):
-        # At the precision of y: a float64 factor must not lift a float32 operator.
-        real = real_dtype(y)
-        dtype = jnp.promote_types(real, jnp.complex64) if is_complex(self.factor) else real
-        return jnp.asarray(self.factor).astype(dtype)
+
+def scalar_at(factor: Any, y: Any) -> jax.Array:
+    """A real or complex factor at the precision of y: in float64 it must not lift a float32 operator."""
+    real = real_dtype(y)
+    return jnp.asarray(factor).astype(jnp.promote_types(real, jnp.complex64) if is_complex(factor) else real)
 
 
 @value

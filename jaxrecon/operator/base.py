@@ -173,10 +173,22 @@ class SelfAdjoint(LinearOperator):
         return self.apply(y)
 
 
-class Wrapper(LinearOperator):
-    """An operator made of another one, `operator`, that shares its character."""
+class Measuring(LinearOperator):
+    """An operator made of another one, `operator`, which makes its measurements."""
 
     operator: LinearOperator
+
+    @property
+    def locations(self):
+        return self.operator.locations
+
+    @property
+    def frequencies(self):
+        return self.operator.frequencies
+
+
+class Wrapper(Measuring):
+    """An operator made of another one that shares its character."""
 
     @property
     def real_domain(self):
@@ -193,14 +205,6 @@ class Wrapper(LinearOperator):
     @property
     def sampled_energy(self):
         return self.operator.sampled_energy
-
-    @property
-    def locations(self):
-        return self.operator.locations
-
-    @property
-    def frequencies(self):
-        return self.operator.frequencies
 
 
 @value

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from ..value import is_complex, value
-from .base import LinearOperator, SelfAdjoint, real_dtype, with_dtype
+from .base import LinearOperator, Measuring, SelfAdjoint, real_dtype, with_dtype
 
 
 @value
-class RealPart(LinearOperator):
+class RealPart(Measuring):
     """A restricted to real x; its adjoint is Re(A^H y), adjoint under Re <., .>."""
 
     operator: LinearOperator
@@ -33,14 +33,6 @@ class RealPart(LinearOperator):
     @property
     def sampled_energy(self):
         return self.operator.sampled_energy
-
-    @property
-    def locations(self):
-        return self.operator.locations
-
-    @property
-    def frequencies(self):
-        return self.operator.frequencies
 
     def kept(self, keep):
         return RealPart(self.operator.kept(keep))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..operator import LinearOperator, matched_pair
+from ..operator.algebra import scalar_at
 from ..value import is_complex, static, value
 
 
@@ -147,19 +148,13 @@ class Matrix(LinearOperator):
         return self.weighted(keep)
 
     def scaled_by(self, factor):
-        return Matrix(jnp.asarray(factor).astype(_like(factor, self.a)) * self.a)
+        return Matrix(scalar_at(factor, self.a) * self.a)
 
     def apply(self, x):
         return times(self.a, x)
 
     def apply_adjoint(self, y):
         return jnp.conj(product(jnp.conj(y), self.a))
-
-
-def _like(factor: Any, a: jax.Array) -> Any:
-    """The dtype of a factor that does not lift `a` to another precision."""
-    real = jnp.finfo(a.dtype).dtype
-    return jnp.promote_types(real, jnp.complex64) if is_complex(factor) else real
 
 
 def times(a: jax.Array, x: jax.Array) -> jax.Array:

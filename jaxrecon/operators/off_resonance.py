@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from ..operator import LinearOperator, SelfAdjoint, real_dtype, with_dtype
+from ..operator.base import Measuring
 from ..value import is_complex, is_concrete, static, value
 
 # Error of the exponential that `segments=None` allows: root mean square over the map, at the worst moment.
@@ -32,7 +33,7 @@ _FLOOR = 1e-3
 
 
 @value
-class OffResonance(LinearOperator):
+class OffResonance(Measuring):
     """A with off-resonance: y(t) = sum_n A_n(t) exp(-2 pi i f_n t) x_n, by time segmentation.
 
     A positive f is a spin that precesses faster than the demodulation, in the sense in which a positive node k gives
@@ -100,14 +101,6 @@ class OffResonance(LinearOperator):
         moments, basis = _segmentation(field_map, times, self.segments)
         return Segmented(self.operator.prepared, field_map, times, moments, basis)
 
-    @property
-    def locations(self):
-        return self.operator.locations
-
-    @property
-    def frequencies(self):
-        return self.operator.frequencies
-
     def weighted_gram(self, w):
         return self.prepared.weighted_gram(w)
 
@@ -119,7 +112,7 @@ class OffResonance(LinearOperator):
 
 
 @value
-class Segmented(LinearOperator):
+class Segmented(Measuring):
     """y = sum_l b_l . A (exp(-2 pi i f s_l) . x), a sum over moments s_l (L,) with a basis b (L, *times)."""
 
     operator: LinearOperator
@@ -131,14 +124,6 @@ class Segmented(LinearOperator):
     @property
     def domain(self):
         return with_dtype(self.operator.domain, real_dtype(self.operator.domain), complex_kind=True)
-
-    @property
-    def locations(self):
-        return self.operator.locations
-
-    @property
-    def frequencies(self):
-        return self.operator.frequencies
 
     def weighted_gram(self, w):
         """sum_m exp(2 pi i f s_m) . A^H diag(w c_m) A exp(-2 pi i f s_m), where A^H diag(w c_m) A is cheap.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..operator import LinearOperator, SelfAdjoint, real_dtype
+from ..operator.algebra import scalar_at
 from ..value import is_complex, static, value
 from .elementary import product, times
 
@@ -79,7 +80,7 @@ class SystemMatrix(LinearOperator):
     def scaled_by(self, factor):
         if is_complex(factor):
             return super().scaled_by(factor)
-        return SystemMatrix(jnp.asarray(factor).astype(real_dtype(self.s)) * self.s, self.shape)
+        return SystemMatrix(scalar_at(factor, self.s) * self.s, self.shape)
 
     @property
     def gram(self):

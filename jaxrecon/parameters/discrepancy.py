@@ -13,11 +13,11 @@ from ..operator import LinearOperator, real_dtype
 from ..priors.base import scalar_like
 from ..solvers import Solver, solve
 from ..solvers.stopped import Stopped
-from ..value import is_complex, is_concrete, is_count, value
+from ..value import is_concrete, is_count, value
 from .noise import checked_sigma
 from .ranges import default_lams
 from .search import Choice, checked_lams, find_root
-from .trial import Trial, measured, trial
+from .trial import Trial, measured, real_count, trial
 
 
 @value
@@ -112,8 +112,7 @@ def _discrepancy(method: Trial, lams, noise, *, steps):
 def _stop(A, b, solver, data, noise, scale, *, iterations):
     seen = measured((LeastSquares() if data is None else data).problem(A, b).A)
     b = jax.tree.map(jnp.multiply, seen, b)  # what no x explains is not waited for
-    parts = 2 if is_complex(b) else 1
-    target = noise * jnp.sqrt(parts * sum(jnp.sum(v) for v in jax.tree.leaves(seen)))
+    target = noise * jnp.sqrt(real_count(seen, b))
     found = solve(A, b, Stopped(solver, target), iterations, data=data, record="residual",
                   tolerance=jnp.finfo(target.dtype).tiny, scale=scale)
     # The last iteration changes nothing, once the residual is small enough.

@@ -65,8 +65,9 @@ def gcv(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], Any
 
 @functools.partial(jax.jit, static_argnames=("refine", "chunk"))
 def _gcv(method: Trial, lams, robust, keys, *, refine, chunk):
+    m = method.count
+
     def score(lam):
-        m = method.count
         misfit, freedom, squared = method.freedom(lam, keys)
         return m * misfit / (m - freedom) ** 2 * (robust + (1 - robust) * squared / m)
 
@@ -110,9 +111,11 @@ def sure(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], An
 
 @functools.partial(jax.jit, static_argnames=("refine", "chunk"))
 def _sure(method: Trial, lams, sigma, keys, *, refine, chunk):
+    m = method.count
+
     def score(lam):
         misfit, freedom, _ = method.freedom(lam, keys)
-        return safe_divide(misfit + 2 * sigma**2 * freedom, method.count) - sigma**2
+        return safe_divide(misfit + 2 * sigma**2 * freedom, m) - sigma**2
 
     if isinstance(lams, jax.Array):
         return chosen(method, minimise(score, lams, refine, chunk), lams)

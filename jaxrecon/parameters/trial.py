@@ -89,8 +89,7 @@ def spectral(A: LinearOperator, b: Any) -> Spectral:
     outside = norm_squared(rows - jnp.matmul(factors.u, coefficients, precision="highest"))
     # A square or wide A leaves nothing outside but rounding.
     outside = outside if factors.u.shape[0] > factors.u.shape[1] else jnp.zeros_like(outside)
-    count = (2 if is_complex(b) else 1) * jnp.sum(seen).astype(factors.s.dtype)
-    return Spectral(factors, b, coefficients, outside, count, real_unknown)
+    return Spectral(factors, b, coefficients, outside, real_count(seen, b), real_unknown)
 
 
 @value
@@ -114,9 +113,7 @@ class Iterated(Trial):
 
     @property
     def count(self):
-        parts = 2 if is_complex(self.b) else 1
-        total = sum(jnp.sum(v) for v in jax.tree.leaves(self.measured))
-        return parts * total
+        return real_count(self.measured, self.b)
 
     def image(self, lam, b=None):
         b = self.b if b is None else b
@@ -205,6 +202,12 @@ def measured(A: LinearOperator) -> Any:
     domain = A.domain
     x = 1 + jax.random.uniform(jax.random.key(0), domain.shape, real_dtype(domain))
     return jax.tree.map(lambda y: (y != 0).astype(real_dtype(y)), A.apply(x.astype(domain.dtype)))
+
+
+def real_count(seen: Any, b: Any) -> jax.Array:
+    """How many real numbers were measured: a complex sample counts as two."""
+    counts = [jnp.sum(v) for v in jax.tree.leaves(seen)]
+    return (2 if is_complex(b) else 1) * sum(counts[1:], counts[0])
 
 
 def signs(key: jax.Array, b: Any) -> Any:

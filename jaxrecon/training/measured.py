@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator
 from ..parameters import measured
-from ..value import describe, is_complex
+from ..parameters.trial import real_count
+from ..value import describe
 
 
 def measured_samples(A: LinearOperator, b: jax.Array, mask: Any = None) -> jax.Array:
@@ -28,8 +29,7 @@ def measured_samples(A: LinearOperator, b: jax.Array, mask: Any = None) -> jax.A
 
 def real_values(samples: jax.Array, b: jax.Array) -> jax.Array:
     """How many real numbers were measured, at least 1."""
-    count = jnp.sum(samples).astype(b.real.dtype) * (2 if is_complex(b) else 1)
-    return jnp.maximum(count, 1)
+    return jnp.maximum(real_count(samples, b).astype(b.real.dtype), 1)
 
 
 def checked_measurements(name: str, A: LinearOperator, b: Any) -> jax.Array:

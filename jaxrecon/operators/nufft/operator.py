@@ -93,7 +93,7 @@ class NUFFT(LinearOperator):
 
     @property
     def frequencies(self):
-        return norms(self.nodes)
+        return jnp.sqrt(jnp.sum(jnp.square(self.nodes), -1))
 
     @property
     def gram(self):
@@ -140,10 +140,6 @@ class Planned(LinearOperator):
 
     def _nodes(self):
         return self.operator.nodes.reshape(-1, len(self.operator.shape))
-
-
-def norms(nodes: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum(jnp.square(nodes), -1))
 
 
 def checked_nodes(nodes: Any, ndim: int) -> jax.Array:
