@@ -12,83 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import simulate
-from ..geometry import ParallelBeam
 from ..io import Image, load
 from ..io.npz import list_npz, read_arrays
-from ..operator import LinearOperator
 from ..operators import sense
-from ..operators.xray import XRay
-from ..value import static, value
+from ..simulate.coil_maps import coil_maps
+from ..simulate.simulation import MaskDraw, Simulation, sparse_view_ct
 from .config import Config
 from .errors import Failure
 
-PHASE = 0.7  # standard deviation in radians of each term of the random phase
 VALIDATION, TEST = 1, 2
-
-
-@value
-class Simulation:
-    """(A, b, x) of one example: x an image of maximum 1, b = A x with noise.
-
-    Attributes:
-        A: the scan, without the mask where each example has its own.
-        images: (n, ny, nx) to draw from, or None: random ellipses.
-        mask: a function of the key, or None: A has it.
-        snr: dB, low and high.
-        phase: give images a smooth random phase.
-    """
-
-    A: LinearOperator
-    images: Any
-    mask: Any = static()
-    snr: tuple[float, float] = static()
-    phase: bool = static()
-
-    def __call__(self, key: jax.Array) -> tuple[LinearOperator, jax.Array, jax.Array]:
-        """A random example."""
-        image_key, key = jax.random.split(key)
-        if self.images is None:
-            image = simulate.random_ellipses(image_key, self.A.domain.shape, dtype="float32")
-        else:
-            image = jnp.asarray(self.images)[jax.random.randint(image_key, (), 0, len(self.images))]
-        return self.scan(image, key)
-
-    def scan(self, image: jax.Array, key: jax.Array) -> tuple[LinearOperator, jax.Array, jax.Array]:
-        """The scan of a given image."""
-        mask_key, phase_key, snr_key, noise_key = jax.random.split(key, 4)
-        x = image * smooth_phase(phase_key, image.shape) if self.phase else image
-        x = x.astype(self.A.domain.dtype)
-        A: Any = self.A if self.mask is None else dataclasses.replace(self.A, mask=self.mask(mask_key))  # type: ignore
-        low, high = self.snr
-        snr = low if low == high else jax.random.uniform(snr_key, (), minval=low, maxval=high)
-        b = A(x)
-        return A, simulate.add_noise(noise_key, b, snr=snr, mask=getattr(A, "mask", None)), x
-
-
-class Drawn(NamedTuple):
-    """A sampling mask from a key; equal ones are one program."""
-
-    name: str
-    shape: tuple[int, int]
-    pattern: str
-    acceleration: float
-    calibration: int
-
-    def __call__(self, key: jax.Array) -> jax.Array:
-        axis = -2 if self.pattern == "lines" else None
-        if self.name == "uniform":
-            return simulate.uniform_mask(self.shape, int(self.acceleration), self.calibration, dtype="float32")
-        draw = {"variable-density": simulate.variable_density_mask, "random": simulate.random_mask}[self.name]
-        return draw(key, self.shape, self.acceleration, self.calibration, axis, dtype="float32")
-
-
-def smooth_phase(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """exp(i p(y, x)) with a random polynomial p of second degree."""
-    y, x = jnp.meshgrid(*(jnp.linspace(-1, 1, n, dtype="float32") for n in shape), indexing="ij")
-    terms = jnp.stack([jnp.ones_like(x), x, y, x * x, x * y, y * y])
-    c = PHASE * jax.random.normal(key, (len(terms),), "float32")
-    return jnp.exp(1j * jnp.tensordot(c.at[0].mul(math.pi / PHASE), terms, 1)).astype("complex64")
 
 
 def make_simulation(c: Config, images: np.ndarray | None = None) -> Simulation:
@@ -97,26 +29,26 @@ def make_simulation(c: Config, images: np.ndarray | None = None) -> Simulation:
     Raises:
         ValueError: a mask that cannot be drawn.
     """
-    shape, snr = (c.size, c.size), c.scan["snr"]
-    snr = (snr[0], snr[1]) if isinstance(snr, list) else (snr, snr)
+    shape = (c.size, c.size)
+    snr = tuple(c.scan["snr"]) if isinstance(c.scan["snr"], list) else c.scan["snr"]
     if c.task == "ct":
-        return Simulation(scanner(c), images, None, snr, False)
+        return dataclasses.replace(_ct(c), images=images, snr=snr)
     coils, new = c.scan["coils"], c.scan["new_masks"] and c.scan["mask"] != "uniform"
-    maps = simulate.coil_maps(shape, coils, dtype="complex64") if coils > 1 else jnp.ones((1, *shape), "complex64")
-    mask = Drawn(c.scan["mask"], shape, c.scan["pattern"], float(c.scan["acceleration"]), c.scan["calibration"])
+    maps = coil_maps(shape, coils, dtype="complex64") if coils > 1 else jnp.ones((1, *shape), "complex64")
+    axis = -2 if c.scan["pattern"] == "lines" else None
+    mask = MaskDraw(c.scan["mask"], shape, float(c.scan["acceleration"]), c.scan["calibration"], axis)
     first = mask(jax.random.key(c.training["seed"]))
     return Simulation(sense(maps, first), images, mask if new else None, snr, c.scan["phase"])
 
 
-def scanner(c: Config) -> XRay:
+def scanner(c: Config) -> Any:
     """Parallel beams over the whole image."""
-    arc = math.radians(c.scan["arc"])
-    diagonal = math.sqrt(2) * c.size
-    detectors = c.scan["detectors"] or math.ceil(diagonal) | 1
-    angles = np.linspace(0, arc, c.scan["views"], endpoint=False)
-    # Lengths such that the image is 2 wide: a sinogram then has numbers near those of the image.
-    pixel = 2 / c.size
-    return XRay(ParallelBeam(angles, detectors, pixel * diagonal / detectors), (c.size, c.size), pixel)
+    return _ct(c).A
+
+
+def _ct(c: Config) -> Simulation:
+    return sparse_view_ct((c.size, c.size), c.scan["views"], detectors=c.scan["detectors"],
+                          arc=math.radians(c.scan["arc"]))
 
 
 def scans(simulation: Simulation, c: Config, part: int, images: np.ndarray | None) -> Iterator[tuple[Any, Any, Any]]:

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import Partial
 from rich.console import Console
 
 from ..io.atomic import atomic_write, check_writable
 from ..networks import count_parameters
 from ..networks.base import Network
 from ..saving import save
+from ..simulate import Simulation
 from ..training import Examples, Simulated, fit
 from .config import Config, parse_config, read_config
 from .errors import Failure, of_the_input
 from .models import make_reconstructor
-from .tasks import VALIDATION, Simulation, make_simulation, read_images, scans
+from .tasks import VALIDATION, make_simulation, read_images, scans
 
 # What may differ from the run that is resumed: it changes no number.
 FREE = ("time_limit", "checkpoint", "checkpoint_every")
@@ -52,7 +52,7 @@ def run(path: Path, output: Path | None, resume: bool) -> None:
                   f"pixels; {t['steps']} steps of {t['batch_size']}")
     try:
         with of_the_input():
-            data = Simulated(Partial(drawn, simulation), t["batch_size"], batched=validation.batched)
+            data = Simulated(simulation, t["batch_size"], batched=validation.batched)
             trained, log = fit(
                 reconstructor, data, steps=t["steps"], key=training_key, loss=t["loss"], validation=validation,
                 optimizer=optax.adam(schedule(c)), clip=float(t["clip"]),
@@ -72,10 +72,6 @@ def run(path: Path, output: Path | None, resume: bool) -> None:
         console.print(f"ended at step {len(log)} of {t['steps']}: {log.reason}; --resume goes on", markup=False)
     console.print(f"the best by validation is of step {log.best_step}")
     console.print(f"wrote {out.model}, {out.table} and {out.picture}", markup=False)
-
-
-def drawn(simulation: Simulation, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-    return simulation(key)
 
 
 def stacked(simulation: Simulation, examples: list[tuple[Any, Any, Any]]) -> Examples:

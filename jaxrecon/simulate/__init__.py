@@ -8,6 +8,7 @@ from .mpi import MPISequence, Particles, langevin, mpi_system_matrix
 from .noise import add_noise, noise_level
 from .noise_classes import CorrelatedNoise, GaussianNoise, ImpulsiveNoise, MixedNoise, Noise, PoissonNoise
 from .phantoms import discs, random_ellipses, shepp_logan
+from .simulation import Simulation, cartesian_mri, sparse_view_ct
 from .trajectories import golden_angle, koosh_ball, radial, spiral, spoke_angles, stack_of_stars
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "Noise",
     "Particles",
     "PoissonNoise",
+    "Simulation",
     "add_noise",
+    "cartesian_mri",
     "coil_maps",
     "discs",
     "golden_angle",
@@ -34,6 +37,7 @@ __all__ = [
     "random_ellipses",
     "random_mask",
     "shepp_logan",
+    "sparse_view_ct",
     "spiral",
     "spoke_angles",
     "stack_of_stars",

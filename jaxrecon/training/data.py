@@ -108,8 +108,8 @@ class Simulated:
 
     Args:
         simulate: key -> (A, b, x) of ONE example, in JAX (it is compiled, and mapped over keys); x may be None, for a
-            self-supervised loss. Give large arrays that it needs as arguments: `jr.Partial(simulate, images)` is called
-            as simulate(images, key).
+            self-supervised loss. A `jr.simulate.Simulation` is one; give large arrays that your own function needs as
+            arguments: `jr.Partial(simulate, images)` is called as simulate(images, key).
         batch_size: examples in a batch.
         batched: names of the leaves of A that depend on the key, such as ("mask",); True: all.
 
@@ -132,7 +132,11 @@ class Simulated:
         check_batch_size(self)
         if not callable(self.simulate):
             raise TypeError(f"Simulated takes a function key -> (A, b, x), got {self.simulate!r}")
-        simulate = self.simulate if isinstance(self.simulate, Partial) else Partial(self.simulate)
+        simulate = self.simulate
+        if not isinstance(simulate, Partial):
+            # A pytree that is called brings its arrays along as arguments.
+            plain = jax.tree_util.all_leaves([simulate])
+            simulate = Partial(simulate) if plain else Partial(type(simulate).__call__, simulate)
         object.__setattr__(self, "simulate", simulate)
         object.__setattr__(self, "operator", _example_operator(simulate, self.batched))
 
