@@ -1,4 +1,5 @@
-# make demo, make test: all that a fresh machine needs is Python 3.11 or 3.12. PYTHON picks the interpreter.
+# make demo, make test: all that a fresh machine needs is Python 3.11 or 3.12. PYTHON picks the interpreter, TESTS less
+# than all fast tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -19,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/jaxrecon demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto $(TESTS)
 
 test-all: $(STAMP)
 	XLA_FLAGS= $(BIN)/python -m pytest -n auto -m "slow or not slow"

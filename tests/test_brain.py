@@ -25,6 +25,7 @@ def sharpness(x):
     return np.abs(np.diff(x, axis=0)).sum() / x.sum()
 
 
+@pytest.mark.slow
 def test_no_fold_over_and_no_noise(shared_data, tmp_path):
     shared_data(SCAN.name)
     blurred = sharpness(abs(reconstruct(SCAN, tmp_path / "zero.npz", "--method", "zero-filled")))

@@ -195,6 +195,7 @@ def test_a_denoiser_does_not_build_its_network_again(path, monkeypatch):
     assert bool(jnp.all(found.prior.prox(v) == prior.prior.prox(v)))
 
 
+@pytest.mark.slow
 def test_learned_reconstructors(path):
     net, key = jr.networks.ConvNet(channels=2, features=2, depth=2), jax.random.key(0)
     small = jr.networks.ConvNet(features=2, depth=2)

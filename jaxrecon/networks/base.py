@@ -56,8 +56,12 @@ class Network:
     def __call__(self, x: jax.Array, *conditions: Any) -> jax.Array:
         """The module on one real image, channels last (or one vector), computed in the dtype of the weights."""
         dtype = jnp.result_type(*jax.tree.leaves(self.parameters))
-        module = nnx.merge(self.graphdef, self.parameters, self.rest)
-        return module(x.astype(dtype), *(jnp.asarray(c, dtype) for c in conditions)).astype(x.dtype)
+        return self.module(x.astype(dtype), *(jnp.asarray(c, dtype) for c in conditions)).astype(x.dtype)
+
+    @property
+    def module(self) -> Any:
+        """The Flax module with these weights, for a look at its layers: a copy, changes do not come back."""
+        return nnx.merge(self.graphdef, self.parameters, self.rest)
 
     @property
     def channels(self) -> int | None:

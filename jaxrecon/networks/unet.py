@@ -32,7 +32,7 @@ class UNet:
         4 w_{l+1} w_l + 9 (2 w_l^2 + w_l^2) + 3 w_l up, and (F + 1) c.
 
     Example:
-        >>> net = jr.networks.build(jr.networks.UNet(channels=2, features=4, levels=2), jax.random.key(0))
+        >>> net = jr.networks.build(jr.networks.UNet(channels=2, features=2, levels=1), jax.random.key(0))
         >>> net(jnp.ones((13, 10, 2))).shape
         (13, 10, 2)
     """

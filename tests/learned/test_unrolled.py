@@ -75,6 +75,7 @@ def test_one_network_repeated_is_the_shared_one(problem):
     np.testing.assert_allclose(shared(A, b), separate(A, b), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [
     lambda **k: jr.Unrolled(convolutions(2), 2, key=KEY, **k),
     pytest.param(lambda **k: jr.Unrolled(convolutions(2), 3, shared=True, dc=jr.ProximalStep(0.5, 3), key=KEY, **k),

@@ -31,6 +31,7 @@ def test_equals_numpy(rng, shape, boundary):
     np.testing.assert_allclose(Gradient(shape, boundary)(jnp.asarray(x)), want, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_spectrum_of_the_circular_gram(shape):
     gram = Gradient(shape, "circular").gram

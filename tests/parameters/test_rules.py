@@ -191,6 +191,7 @@ def test_penalty_is_that_of_the_prior_and_only_of_what_depends_on_lam():
     np.testing.assert_allclose(curve.penalty, [2 * jr.TV(1.0)(x) for x in curve.x], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_corner_by_triangles_and_none():
     """Two straight lines that meet; and one line."""
     from jaxrecon.parameters.corner import triangle

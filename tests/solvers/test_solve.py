@@ -137,6 +137,7 @@ def test_ok_is_false_for_nan_and_divergence():
     assert not bool(jr.solve(M, B, jr.Landweber(step), 5000, tolerance=1e-6).ok)
 
 
+@pytest.mark.slow
 def test_reverse_mode_through_a_tolerance_says_what_to_do():
     def f(b):
         return jnp.sum(jr.solve(M, b, jr.CGNR(0.1), 50, tolerance=1e-10).x ** 2)
@@ -304,6 +305,7 @@ def test_data_are_cast_to_the_operator():
     assert jr.solve(jr.real_part(jr.Fourier((4, 4))), np.ones((4, 4)), jr.CGNR(), 2).x.dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_reconstructors_are_solve_and_the_adjoint():
     r = jr.Iterative(LASSO, 12, data=jr.LeastSquares(np.ones(8)))
     np.testing.assert_array_equal(r(M, B), jr.solve(M, B, LASSO, 12, data=jr.LeastSquares(np.ones(8))).x)

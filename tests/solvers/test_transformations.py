@@ -380,6 +380,7 @@ def test_unroll_takes_start_weights_and_solvers_without_leaves():
     )
 
 
+@pytest.mark.slow
 def test_unroll_float32_and_errors():
     a, b = jr.Matrix(draw(8, 5).astype("float32")), draw(8)
     assert jr.unroll(a, b, stack([jr.FISTA(jr.L1(0.1)), jr.FISTA(jr.L1(0.2))]), 2).dtype == jnp.float32

@@ -70,6 +70,7 @@ def test_matrices_stay_matrices(name, kind, rng):
         np.testing.assert_allclose(run(A, gain * b, DENSE[name]).x / gain, one, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_lam_means(rng):
     """Quadratic times |A|^2, norms times |A^H b|_inf, in float64; lam = 1 leaves nothing of a sparse image."""
     A = jr.Matrix(jnp.asarray(rng.standard_normal((12, 8))))
@@ -89,6 +90,7 @@ def test_what_lam_means(rng):
         jr.solve(whole, jnp.sqrt(weights) * b, jr.CGNR(0.1), 30, scale="system").x, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_start_records_and_gradients(rng):
     A, b = jr.Matrix(jnp.asarray(rng.standard_normal((6, 4)))), jnp.asarray(rng.standard_normal(6))
     x0 = jnp.ones(4)

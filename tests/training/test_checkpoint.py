@@ -104,6 +104,7 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
                     signal.raise_signal(signal.SIGINT)
                 yield item
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start without it
     batches = [DATA.batch(KEY, k) for k in range(12)]
     with pytest.raises(KeyboardInterrupt):
         quick(tmp_path, data=Pressed(batches))

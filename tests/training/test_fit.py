@@ -155,6 +155,7 @@ def test_clip_bounds_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(np.linalg.norm(moved), 1e-3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_optimiser_of_optax():
     for optimizer in (optax.lbfgs(), optax.MultiSteps(optax.sgd(0.1), 2), optax.contrib.reduce_on_plateau(),
                       optax.chain(optax.add_noise(1e-3, 0.5, jax.random.key(0)), optax.sgd(0.1))):

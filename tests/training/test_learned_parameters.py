@@ -36,6 +36,7 @@ def test_lam_that_is_best_on_the_pairs(differentiate):
     assert abs(np.log(found / lams[int(np.argmin(errors))])) < 0.1
 
 
+@pytest.mark.slow
 def test_the_filter_of_a_prior():
     """Analysis sparsity with a kernel of three taps: training finds one that sums to nothing, as differences do."""
     A = jr.Identity((24,))
@@ -58,6 +59,7 @@ def test_the_filter_of_a_prior():
     assert log.ok and abs(float(jnp.sum(found))) < 0.15 * float(jnp.sum(jnp.abs(found)))
 
 
+@pytest.mark.slow
 def test_a_step_size_for_every_iteration():
     """Unrolled gradient descent without a network: three steps that beat any constant one on their pairs."""
     rng = np.random.default_rng(0)

@@ -78,6 +78,7 @@ def numbers(shape, kind, rng=RNG):
 # ---- SURE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [float, complex])
 def test_sure_of_a_linear_estimator_is_its_risk_in_the_mean(kind):
     n, k, sigma = 7, 5, 0.6
@@ -112,6 +113,40 @@ def test_sure_of_the_soft_threshold_is_its_risk_in_the_mean(kind):
     got, want = map(np.asarray, jax.jit(jax.vmap(both))(jax.random.split(KEY, 40_000)))
     error = (got - want).std() / np.sqrt(got.size)
     assert abs(np.mean(got - want)) < 4 * error and error < 0.01 * want.mean()
+
+
+@jr.value
+class Thresholded:
+    """x = max(b - t, 0)"""
+
+    t: object
+
+    def __call__(self, A, b):
+        return jax.nn.relu(b - self.t)
+
+
+def test_the_gradient_of_sure_is_that_of_the_error_where_there_are_kinks():
+    """Moving t moves the kink: the exact derivative does not see that, differences do."""
+    n, sigma = 400_000, 0.5
+    x = jax.random.uniform(jax.random.key(1), (n,))
+    b, A = x + sigma * jax.random.normal(jax.random.key(2), (n,)), jr.Identity((n,))
+
+    def slope(f):
+        return float(jax.grad(f)(jnp.asarray(0.2)))
+
+    want = slope(lambda t: jnp.mean((Thresholded(t)(A, b) - x) ** 2))
+    got, exact = (slope(lambda t, s=step: SURE(sigma, step=s)(Thresholded(t), A, b, KEY)) for step in (0.1, None))
+    np.testing.assert_allclose(got, want, atol=0.01)
+    assert abs(exact - want) > 0.2
+
+
+@pytest.mark.parametrize("kind", [float, complex])
+def test_the_step_is_none_of_a_linear_reconstructor(kind):
+    A, b, p = jr.Matrix(numbers((5, 4), kind)), numbers(5, kind), numbers(5, kind)
+    r = Linear(numbers((4, 5), kind))
+    exact = SURE(0.3, p, step=None)(r, A, b)
+    for step in (0.01, 1.0):
+        np.testing.assert_allclose(SURE(0.3, p, step=step)(r, A, b), exact, rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", [float, complex])
@@ -268,6 +303,7 @@ def test_the_reconstructor_sees_the_reduced_mask():
     assert seen[0].sum() == MASK.sum() - round(0.4 * MASK.sum()) and np.all(seen[0] <= MASK)
 
 
+@pytest.mark.slow
 def test_views_and_rows_are_split():
     A = jr.XRay(jr.ParallelBeam(jnp.linspace(0, 3, 10, endpoint=False), 8), SHAPE)
     x = jnp.asarray(numbers(SHAPE, float))
@@ -361,6 +397,7 @@ def quick(loss, data=DATA, steps=6, **options):
 LOSSES = [SURE(0.3), SSDU(calibration=2), Equivariant(SURE(0.3)), Consistency()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda v: type(v).__name__)
 def test_fit_is_of_its_key_alone_and_goes_on_to_the_same_bits(tmp_path, loss):
     lam, log = quick(loss)
@@ -467,6 +504,7 @@ Z = jr.ZeroFilled()
 BAD = [
     (ValueError, "finite sigma >= 0, got -1", lambda: SURE(-1.0)),
     (ValueError, "finite sigma >= 0, got nan", lambda: SURE(np.nan)),
+    (ValueError, "step must be positive", lambda: SURE(0.1, step=0.0)),
     (ValueError, r"sigma of shape \(5,\) does not broadcast", lambda: SURE(np.ones(5))(Z, F, Y, KEY)),
     (ValueError, "needs key=.*SURE draws", lambda: SURE(0.1)(Z, F, Y)),
     (ValueError, r"perturbation of shape \(5,\)", lambda: SURE(0.1, np.ones(5))(Z, F, Y)),
