@@ -3,6 +3,7 @@
     python benchmarks/lecture.py                                # everything, about two hours on two cores
     python benchmarks/lecture.py --only mri-tv ct-post          # some rows; trainings go on with --resume
     python benchmarks/lecture.py --only                         # table, JSON, figures and README of the rows kept
+    python benchmarks/lecture.py --times                        # ... with their times measured again
 
 The protocols and methods are in lecture_parts/methods.py. A row is a stage: it is kept in docs/learning/rows/lecture
 when it is done, so that a run that was stopped loses at most the row it was at (and of that, with --resume, at most a
@@ -76,6 +77,16 @@ def judge(name: str, args: Any) -> None:
     runs.keep(SCRIPT, name, row)
 
 
+def time_again(name: str, _: Any) -> None:
+    """The cost of a row that is kept, of the model that was trained here."""
+    method, row, model = methods.METHODS[name], runs.kept(SCRIPT, (name,)).get(name), runs.RUNS / SCRIPT / name
+    if row is None or (method.steps and not (model / "model.jr").exists()):
+        return
+    setting = row["settings"][methods.LEVELS.index(figures.LEVEL):][:1]
+    r = jr.load(model / "model.jr", like=method.make()) if method.steps else method.make(*setting)
+    runs.keep(SCRIPT, name, row | cost(r, method, methods.scans(method.task, figures.LEVEL)))
+
+
 def picture(r: Any, scan: Any) -> jax.Array:
     return jax.jit(lambda r, key: r(*scan(key)[:2]))(r, methods.keys("test")[figures.SHOWN])
 
@@ -117,9 +128,11 @@ def write_readme(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    args = runs.parser(__doc__, tuple(methods.METHODS)).parse_args()
+    parser = runs.parser(__doc__, tuple(methods.METHODS))
+    parser.add_argument("--times", action="store_true", help="of the rows kept, and nothing else")
+    args = parser.parse_args()
     for name in args.only:
-        judge(name, args)
+        (time_again if args.times else judge)(name, args)
     rows = runs.kept(SCRIPT, tuple(methods.METHODS))
     columns = ("task", "method", "set by hand", "A + A^H", "ms per image", "trained parameters", "training images",
                "training minutes", *(f"{level} dB" for level in methods.LEVELS),

@@ -158,7 +158,6 @@ TRAININGS = {
     "fixed-sure-ei": Training("fixed", Equivariant(SURE_MRI), "SURE, equivariant"),
 }
 STEPS = {"denoise": 4000, "mri": 2000, "fixed": 2000}
-RATES = {"denoise": 3e-4, "mri": 1e-3, "fixed": 1e-3}  # a DnCNN of rate 1e-3 died by SURE: all outputs 0 after 400 steps
 TARGETS = {"denoise-sure": 0.5, "mri-ssdu": 1.0, "mri-sure-ei": 1.0}  # dB from supervised
 MAKE: dict[str, Callable] = {"denoise": denoiser, "mri": unrolled, "fixed": unrolled}
 DATA: dict[str, Callable] = {"denoise": denoise_data, "mri": partial(mri_data_sets, False),
@@ -171,7 +170,7 @@ def learn(name: str, args: Any) -> None:
     task, loss, label = TRAININGS[name]
     data, validation = DATA[task](loss == "mse")
     steps = args.steps or STEPS[task]
-    schedule = optax.warmup_cosine_decay_schedule(1e-5, RATES[task], max(1, steps // 20), steps, 1e-5)
+    schedule = optax.warmup_cosine_decay_schedule(1e-5, 1e-3, max(1, steps // 20), steps, 1e-5)
     fresh = MAKE[task](jax.random.key(3))
     run = runs.train(SCRIPT, name, fresh, data, steps, minutes=args.minutes, resume=args.resume, loss=loss, clip=1.0,
                      optimizer=optax.adam(schedule), validation=validation)

@@ -61,8 +61,8 @@ def keys(split: str) -> jax.Array:
 # ---- classical
 
 
-def fista(prior: Callable[[Any], Any], iterations: int = 200) -> Callable[[Any], Any]:
-    return lambda lam: jr.Iterative(jr.FISTA(prior(lam)), iterations)
+def fista(prior: Callable[[Any], Any], step_size: float | None = None) -> Callable[[Any], Any]:
+    return lambda lam: jr.Iterative(jr.FISTA(prior(lam), step_size), 200)
 
 
 def wavelet(lam: Any) -> Any:
@@ -104,8 +104,8 @@ DETECTORS = scans("ct", 40).A.codomain.shape[1]
 METHODS = {
     "mri-zero-filled": Method("mri", "zero-filled FFT", jr.ZeroFilled),
     "mri-tikhonov": Method("mri", "Tikhonov, CG", tikhonov, LAMS),
-    "mri-wavelet": Method("mri", "wavelet-l1, FISTA", fista(wavelet), LAMS),
-    "mri-tv": Method("mri", "TV, FISTA", fista(jr.TV), LAMS),
+    "mri-wavelet": Method("mri", "wavelet-l1, FISTA", fista(wavelet, 1.0), LAMS),  # |A| = 1
+    "mri-tv": Method("mri", "TV, FISTA", fista(jr.TV, 1.0), LAMS),
     "mri-pnp": Method("mri", "plug-and-play", lambda: plug_and_play(0.23)),
     "mri-inverse": Method("mri", "learned inverse", lambda: learned_inverse(2 * SIZE**2, 2), steps=1500, batch=32),
     "mri-post": Method("mri", "FFT + U-Net", lambda: post_processed(jr.ZeroFilled(), 2), steps=1500),
