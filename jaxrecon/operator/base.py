@@ -116,9 +116,9 @@ class LinearOperator:
     def kept(self, keep: jax.Array) -> LinearOperator:
         """diag(keep) A, as an operator of the same kind where there is one. keep: 1 or 0, real, and
         broadcasts to the measurements."""
-        from ..operators import Diagonal
+        from .kept import Kept
 
-        return Diagonal(jnp.broadcast_to(keep, self.codomain.shape)) @ self
+        return Kept(self, jnp.broadcast_to(jnp.asarray(keep, real_dtype(self.codomain.dtype)), self.codomain.shape))
 
     def scaled_by(self, factor: Any) -> LinearOperator:
         """c A for a scalar c."""
