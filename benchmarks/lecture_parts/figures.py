@@ -63,7 +63,7 @@ def against_iterations(rows: Mapping[str, dict[str, Any]]) -> None:
                    "FISTA, wavelets": jr.FISTA(methods.wavelet(lams["wavelet"])),
                    "ISTA, TV": jr.ISTA(jr.TV(lams["tv"])), "FISTA, TV": jr.FISTA(jr.TV(lams["tv"]))}
         A, b, x = methods.scans(task, LEVEL)(key)
-        near = jr.Partial(lambda x, found, A, b: methods.psnr(found, x), x)
+        near = jr.Partial(lambda truth, A, b, x: methods.psnr(x, truth), x)
         curves = {name: jr.solve(A, b, solver, 300, record=near).history for name, solver in solvers.items()}
         points = {row["method"]: float(methods.psnr(jnp.asarray(image), jnp.abs(x))) for name, image, row in
                   ((n, runs.kept_images(SCRIPT, {n: n}).get(n), rows[n]) for n in rows
