@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install demo test test-all lint types clean
+.PHONY: install demo test test-all lint types docs docs-links clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"jaxrecon needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -31,5 +31,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+docs-links: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+
 clean:
-	rm -rf $(VENV) demo.png demo.csv
+	rm -rf docs/_build docs/notebooks $(VENV) demo.png demo.csv

@@ -33,7 +33,9 @@ class LinearOperator:
         y = jax.tree.map(lambda v, s: v.astype(s.dtype), y, codomain)
         try:
             (x,) = jax.linear_transpose(self.apply, domain)(jax.tree.map(jnp.conj, y))
-        except (NotImplementedError, AssertionError, TypeError) as error:
+        except jax.errors.JaxRuntimeError:  # memory and the like
+            raise
+        except (NotImplementedError, AssertionError, TypeError, RuntimeError) as error:
             raise ValueError(f"{type(self).__name__} has no adjoint because it is not linear in x: "
                              "build operators from linear functions of x only") from error
         return jax.tree.map(jnp.conj, x)

@@ -29,7 +29,8 @@ class Identity(LinearOperator):
     """y = x.
 
     Args:
-        domain: shape of x, or an array or `jax.ShapeDtypeStruct` of its shape and dtype.
+        shape: of x, or an array or `jax.ShapeDtypeStruct` of its shape and dtype.
+        dtype: of x. None: that of `shape`, JAX's default float where it has none.
 
     Example:
         >>> jr.Identity((2,))(jnp.array([1.0, 2.0])).tolist()

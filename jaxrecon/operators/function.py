@@ -49,6 +49,9 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
     A = Function(params, fn, as_domain(domain))
     try:
         y = A.codomain
+    except (jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError) as error:
+        raise ValueError(f"fn is not a JAX function of x: it hands x of {describe(A.domain)} to NumPy, or branches on "
+                         "its values; write it with jax.numpy, without if or while on x") from error
     except TypeError as error:
         raise ValueError(f"fn does not take x of {describe(A.domain)}"
                          f"{'' if params is None else ' after params'}: {error}") from error
