@@ -1,0 +1,152 @@
+"""The lecture's claims, each with where it was measured, the figure, and whether it holds: writes docs/claims.md.
+
+    python benchmarks/claims.py
+
+Measures nothing itself: it reads what notebooks print as their claims, and the rows of benchmarks/learning and
+benchmarks/lecture.py. A verdict is computed from the figure beside it. Missing figures are said to be missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+class Claim(NamedTuple):
+    """`figure` words what was measured, `holds` is the verdict: True, False, or a text for what is neither."""
+
+    text: str
+    where: str
+    measured: Callable[[], Any]
+    figure: Callable[[Any], str]
+    holds: Callable[[Any], bool | str]
+
+
+# ---- what was measured
+
+
+def of_notebook(number: int) -> dict[str, Any]:
+    """The JSON that the last cell of a notebook prints."""
+    (path,) = (ROOT / "notebooks").glob(f"{number:02d}_*.ipynb")
+    for cell in reversed(json.loads(path.read_text())["cells"]):
+        printed = "".join("".join(o.get("text", "")) for o in cell.get("outputs", []))
+        found = re.search(r"\{.*\}", printed, re.DOTALL)
+        if found and "claims" in "".join(cell["source"]):
+            return json.loads(found.group())
+    raise KeyError(f"{path.name} prints no claims")
+
+
+def of_rows(script: str, *names: str) -> list[dict[str, Any]]:
+    """Rows that a script of benchmarks keeps."""
+    return [json.loads((DOCS / "learning" / "rows" / script / f"{name}.json").read_text())["row"] for name in names]
+
+
+def of_table(path: str) -> list[dict[str, str]]:
+    with open(DOCS / path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def nrmse(name: str) -> float:
+    return of_rows("automap", name)[0]["NRMSE"]
+
+
+def at(level: int, *names: str) -> list[float]:
+    """dB at a noise level, of rows of the lecture's table."""
+    return [row[f"{level} dB"] for row in of_rows("lecture", *names)]
+
+
+# ---- the claims
+
+
+CLAIMS = [
+    Claim("Noise is amplified by inversion", "notebook 1", lambda: of_notebook(1),
+          lambda c: f"deblurring: {c['noise_amplification_measured']:.1f} times (predicted by the singular values: "
+                    f"{c['noise_amplification_predicted']:.1f})",
+          lambda c: c["noise_amplification_measured"] > 2),
+    Claim("Every prior wins on the images it describes, and fails on others", "notebook 1", lambda: of_notebook(1),
+          lambda c: f"stars: l1 {c['psnr_stars_l1']:.1f} dB, TV {c['psnr_stars_TV']:.1f}; blocks: fused lasso "
+                    f"{c['psnr_blocks_fused_lasso']:.1f}, TV {c['psnr_blocks_TV']:.1f}; hills: wavelets "
+                    f"{c['psnr_hills_wavelet_l1']:.1f}, TV {c['psnr_hills_TV']:.1f}; grass: Tikhonov "
+                    f"{c['psnr_grass_Tikhonov']:.1f}, TV {c['psnr_grass_TV']:.1f}",
+          lambda c: c["each_prior_wins_on_its_image"]),
+    Claim("Images are sparse in wavelets, noise is not", "notebook 1", lambda: of_notebook(1),
+          lambda c: f"energy in the largest 5 % of the coefficients: photograph "
+                    f"{c['energy_in_5_percent_wavelets_camera']:.0%}, noise "
+                    f"{c['energy_in_5_percent_wavelets_noise']:.0%}",
+          lambda c: c["energy_in_5_percent_wavelets_camera"] > 2 * c["energy_in_5_percent_wavelets_noise"]),
+    Claim("TV on texture: the minimiser scores below the truth", "notebook 1", lambda: of_notebook(1),
+          lambda c: f"objective of the truth {c['tv_objective_grass_truth']:.1f}, of the minimiser "
+                    f"{c['tv_objective_grass_minimiser']:.1f}; denoising gains {c['tv_gain_grass_db']:.1f} dB on grass, "
+                    f"{c['tv_gain_discs_db']:.1f} on discs",
+          lambda c: c["tv_objective_grass_minimiser"] < c["tv_objective_grass_truth"]),
+    Claim("Random sampling allows compressed sensing, regular sampling does not", "notebook 1", lambda: of_notebook(1),
+          lambda c: f"TV, 4-fold: lines {c['tv_4fold_regular_lines_db']:.1f} dB regular, "
+                    f"{c['tv_4fold_random_lines_db']:.1f} random; points {c['tv_4fold_regular_points_db']:.1f}, "
+                    f"{c['tv_4fold_random_points_db']:.1f}; four coils undo regular lines: "
+                    f"{c['four_coils_regular_lines_db']:.1f}",
+          lambda c: c["tv_4fold_random_points_db"] > c["tv_4fold_regular_points_db"] + 5),
+    Claim("Tikhonov costs O(N²) to O(N³)", "notebook 2", lambda: of_notebook(2),
+          lambda c: f"exponents: SVD {c['exponent_SVD']:.1f}, Cholesky {c['exponent_Cholesky']:.1f}, CG with a matrix "
+                    f"{c['exponent_CG_dense']:.1f}; CG with a matrix-free blur {c['exponent_CG_matrix-free']:.1f}",
+          lambda c: "true with a matrix; an operator makes it O(N log N)"),
+    Claim("TV and l1 need 10 to 1000 iterations", "notebook 2", lambda: of_notebook(2),
+          lambda c: "to .1 dB of the limit: " + ", ".join(
+              f"{name} {min(v)} to {max(v)}" for name in ("ADMM", "FISTA", "ISTA", "PDHG")
+              for v in [[n for k, n in c.items() if k.startswith("iterations_") and k.endswith(f"_{name}") and n]]),
+          lambda c: all(5 <= n <= 2500 for k, n in c.items() if k.startswith("iterations_") and n)),
+    Claim("CG beats Landweber", "notebook 2", lambda: of_notebook(2),
+          lambda c: f"30-view CT to 1 % residual: {c['ct_iterations_to_1_percent_residual_cg']} against "
+                    f"{c['ct_iterations_to_1_percent_residual_landweber']} iterations; they grow as the condition number to "
+                    f"the power {c['exponent_cg_in_condition']:.1f} against {c['exponent_landweber_in_condition']:.1f}",
+          lambda c: (c["ct_iterations_to_1_percent_residual_cg"]
+                     < c["ct_iterations_to_1_percent_residual_landweber"] / 4)),
+    Claim("Landweber diverges for steps above 2 / ‖A‖²", "notebook 2", lambda: of_notebook(2),
+          lambda c: f"residual after 300 steps of 1.9 / ‖A‖²: {c['landweber_step_1.9_residual']:.2g}, of 2.1 / ‖A‖²: "
+                    f"{c['landweber_step_2.1_residual']:.0e}; of 2.5: ok = {c['landweber_step_2.5_ok']}",
+          lambda c: c["landweber_step_2.1_residual"] > 1e6 * c["landweber_step_1.9_residual"]),
+    Claim("One sweep of Kaczmarz does what several steps of CG do", "notebook 2", lambda: of_notebook(2),
+          lambda c: f"{c['kaczmarz_one_sweep_in_cg_iterations']} of CG, {c['kaczmarz_one_sweep_in_landweber_iterations']} of "
+                    "Landweber; later CG overtakes it",
+          lambda c: c["kaczmarz_one_sweep_in_cg_iterations"] > 1),
+]
+
+
+# ---- the page
+
+
+HEAD = """# The lecture's claims
+
+Each claim of the lecture, where it was measured, the figure, and whether it holds. Written by `benchmarks/claims.py`
+from what the notebooks and the scripts in `benchmarks/` printed; nothing here is set by hand.
+
+| claim | measured in | figure | |
+|---|---|---|---|
+"""
+
+
+def verdict(found: bool | str) -> str:
+    return found if isinstance(found, str) else "true" if found else "not true"
+
+
+def line(c: Claim) -> str:
+    try:
+        measured = c.measured()
+        return f"| {c.text} | {c.where} | {c.figure(measured)} | {verdict(c.holds(measured))} |"
+    except (KeyError, FileNotFoundError, ValueError) as missing:
+        print(f"{c.text}: {type(missing).__name__}: {missing}")
+        return f"| {c.text} | {c.where} | not measured yet | |"
+
+
+def main() -> None:
+    (DOCS / "claims.md").write_text(HEAD + "".join(line(c) + "\n" for c in CLAIMS))
+
+
+if __name__ == "__main__":
+    main()
