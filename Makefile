@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: install demo test test-all lint types docs docs-links clean
+.PHONY: install demo test test-all lint types docs docs-links notebooks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"jaxrecon needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -37,6 +37,16 @@ $(VENV)/.docs: $(STAMP)
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+# Executes each .py and writes the .ipynb beside it. (The variable silences XLA, which takes its own cache for another
+# machine's.)
+$(VENV)/.notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
+	touch $@
+
+notebooks: $(VENV)/.notebooks
+	cd notebooks && for source in *.py; do TF_CPP_MIN_LOG_LEVEL=3 $(abspath $(BIN))/jupytext --to ipynb \
+	  --set-formats ipynb,py:percent --execute $$source || exit 1; done
 
 docs-links: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links

@@ -105,7 +105,8 @@ CLAIMS = [
     Claim("CG beats Landweber", "notebook 2", lambda: of_notebook(2),
           lambda c: f"30-view CT to 1 % residual: {c['ct_iterations_to_1_percent_residual_cg']} against "
                     f"{c['ct_iterations_to_1_percent_residual_landweber']} iterations; they grow as the condition "
-                    f"number to the power {c['exponent_cg_in_condition']:.1f} against {c['exponent_landweber_in_condition']:.1f}",
+                    f"number to the power {c['exponent_cg_in_condition']:.1f} against "
+                    f"{c['exponent_landweber_in_condition']:.1f}",
           lambda c: (c["ct_iterations_to_1_percent_residual_cg"]
                      < c["ct_iterations_to_1_percent_residual_landweber"] / 4)),
     Claim("Landweber diverges for steps above 2 / ‖A‖²", "notebook 2", lambda: of_notebook(2),
