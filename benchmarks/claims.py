@@ -190,8 +190,12 @@ def line(c: Claim) -> str:
         return f"| {c.text} | {c.where} | not measured yet | |"
 
 
+def page() -> str:
+    return HEAD + "".join(line(c) + "\n" for c in CLAIMS)
+
+
 def main() -> None:
-    (DOCS / "claims.md").write_text(HEAD + "".join(line(c) + "\n" for c in CLAIMS))
+    (DOCS / "claims.md").write_text(page())
 
 
 if __name__ == "__main__":

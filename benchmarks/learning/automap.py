@@ -7,7 +7,7 @@ trajectory      The same, but the lines of k-space lie elsewhere than the scanne
                 of their distance, and every second one along the read-out.
 off-resonance   The same, but a frequency map, seen as in echo-planar imaging, shifts columns by up to 2.5 pixels.
 data            A quarter of the lines and noise (2 % of the image's root mean square), for training sets of 100 to
-                10,000 patches: AUTOMAP, U-Net post-processing of the zero-filled image, and an unrolled network.
+                3,000 patches: AUTOMAP, U-Net post-processing of the zero-filled image, and an unrolled network.
 
 Where the model is wrong, data are made by the true operator, and everyone is told the nominal one: a full Cartesian
 grid. AUTOMAP never looks at it. "CG, true model" is what knowing the truth would give.
