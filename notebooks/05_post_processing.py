@@ -74,7 +74,7 @@ def show(images, titles, columns, size=1.7):
 SHAPE = (64, 64)
 mri = jr.simulate.cartesian_mri(SHAPE)  # every scan with a mask of its own
 ct = jr.simulate.sparse_view_ct(SHAPE)
-direct = {"MRI": jr.ZeroFilled(), "CT": jr.FBP("hann", 0.65)}
+direct = {"MRI": jr.ZeroFilled(), "CT": jr.FBP("hann")}
 
 
 def drawn(simulation, seed, n):
@@ -117,8 +117,7 @@ methods = {task: {"direct": direct[task], "TV, best λ": best_tv(simulations[tas
 # the fly, so no image is seen twice.
 
 # %%
-STEPS, BATCH = 400, 4
-OPTIMIZER = optax.adam(optax.cosine_decay_schedule(2e-3, STEPS))
+STEPS, BATCH = 800, 4
 
 
 def post_processed(task):
@@ -126,7 +125,9 @@ def post_processed(task):
     return jr.PostProcessed(direct[task], jr.networks.UNet(channels=channels, features=8), key=jax.random.key(3))
 
 
-def fit(r, data, steps=STEPS, optimizer=OPTIMIZER):
+def fit(r, data, steps=STEPS):
+    """Adam with a rate that falls to zero."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(4e-3, steps))
     return jr.fit(r, data, steps, optimizer, key=jax.random.key(4), progress=False)
 
 
@@ -145,7 +146,7 @@ weights = {task: jr.networks.count_parameters(methods[task]["U-Net behind it"].n
 print(f"\nU-Net: {weights['MRI']:,} weights, {STEPS * BATCH:,} images, "
       f"{minutes['MRI']:.1f} and {minutes['CT']:.1f} minutes")
 for task in test:
-    assert table[task]["U-Net behind it"] > table[task]["direct"] + 1.5
+    assert table[task]["U-Net behind it"] > table[task]["direct"] + 0.5
 
 panels = []
 for task in test:
@@ -158,8 +159,10 @@ better = {task: table[task]["U-Net behind it"] - table[task]["TV, best λ"] for 
 print("U-Net against TV: " + ", ".join(f"{task} {v:+.1f} dB" for task, v in better.items()))
 
 # %% [markdown]
-# The network removes what the direct reconstruction leaves behind, at the price of one pass through a small network
-# instead of 150 iterations.
+# One pass through a small network, trained for a minute, takes away a part of what the direct reconstruction leaves
+# behind, more for CT than for MRI, where the missing lines are new ones in every scan. TV, with 150 iterations and
+# a $\lambda$ chosen with the truth, is still ahead: these images are piecewise constant, which is exactly what TV
+# believes. (Minutes of training bring the U-Net nearer; the README's table has the numbers.)
 
 # %% [markdown]
 # ## A simpler model and fewer data than the learned inverse
@@ -179,17 +182,17 @@ small = {
 }
 frugal = {}
 for name, r in small.items():
-    r, _ = fit(r, few, STEPS // 2, optax.adam(optax.cosine_decay_schedule(2e-3, STEPS // 2)))
+    r, _ = fit(r, few, 200)
     frugal[name] = {"weights": jr.networks.count_parameters(r.net), "psnr": quality(r, test["MRI"])}
 print("MRI, 64 training images     weights     PSNR")
 for name, row in frugal.items():
     print(f"{name:24} {row['weights']:10,}   {row['psnr']:4.1f} dB")
 print(f"{'zero-filled FFT':24} {0:10,}   {table['MRI']['direct']:4.1f} dB")
-assert frugal["FFT + U-Net"]["psnr"] > frugal["learned inverse"]["psnr"] + 3
+assert frugal["FFT + U-Net"]["psnr"] > table["MRI"]["direct"] > frugal["learned inverse"]["psnr"] + 2
 
 # %% [markdown]
-# With 64 images the U-Net is already better than the zero-filled FFT, and the learned inverse, with tens of times the
-# weights, is far worse than no learning at all: it would first have to find the Fourier transform.
+# With 64 images the U-Net is no worse than its input, and the learned inverse, with 35 times the weights, is far worse
+# than no learning at all: it would first have to find the Fourier transform.
 
 # %% [markdown]
 # ## What it cannot do, 1: agree with the data
@@ -220,13 +223,17 @@ print(f"{'truth (the noise)':20} {noise['MRI']:9.3f} {noise['CT']:7.3f}")
 for name in methods["MRI"]:
     print(f"{name:20} {gap['MRI'][name]:9.3f} {gap['CT'][name]:7.3f}")
 print(f"{'U-Net, samples back':20} {repaired['misfit']:9.3f}")
-print(f"\nputting the samples back: {table['MRI']['U-Net behind it']:.2f} -> {repaired['dB']:.2f} dB")
+ratio = {task: gap[task]["U-Net behind it"] / noise[task] for task in test}
+print(f"\nU-Net: {ratio['MRI']:.1f} (MRI) and {ratio['CT']:.1f} (CT) times the noise")
+print(f"putting the samples back: {table['MRI']['U-Net behind it']:.2f} -> {repaired['dB']:.2f} dB")
 for task in test:
-    assert gap[task]["U-Net behind it"] > 1.5 * noise[task]
+    assert 1.4 < gap[task]["U-Net behind it"] / noise[task] < 4
+assert repaired["dB"] > table["MRI"]["U-Net behind it"] + 0.2
 
 # %% [markdown]
-# The U-Net's images contradict their own measurements by several times the noise, where TV stays at it. That is the
-# reason for notebooks 6 and 7: enhance and data consistency in turn, not one after the other once.
+# The U-Net's images contradict their own measurements by more than the noise allows, where TV
+# stays near it. Putting the samples back makes the MRI image consistent *and* better. That is the reason for
+# notebooks 6 and 7: enhance and data consistency in turn, not one after the other once.
 
 # %% [markdown]
 # ## What it cannot do, 2: another operator
@@ -257,12 +264,14 @@ for axis, (task, versions) in zip(axes, changed.items(), strict=True):
     axis.set(title=task, xlabel="acceleration" if task == "MRI" else "views", ylabel="PSNR, dB")
 axes[0].legend(frameon=False, fontsize=8)
 plt.show()
+assert all(moved[key]["U-Net behind it"] < moved[key]["direct"] for key in (("MRI", 2), ("CT", 15)))
 lost = {task: moved[task, s]["TV, best λ"] - moved[task, s]["U-Net behind it"] for task, s in (("MRI", 2), ("CT", 90))}
 print(f"with more data than in training the U-Net is {lost['MRI']:.1f} dB (MRI) and {lost['CT']:.1f} dB (CT) below TV")
 
 # %% [markdown]
-# The striking side is the one with *more* data: TV makes good use of them, the U-Net does not, since it
-# still removes artefacts that are no longer there.
+# With *more* data than in training TV gains several decibels. The U-Net at 2-fold undersampling is worse than doing
+# nothing: it still removes artefacts that are no longer there. With fewer views it is below its own input, too,
+# whose artefacts it has never seen. Nothing in the formula tells the network which scanner it is behind.
 
 # %% [markdown]
 # ## Enhancement that is not denoising: super-resolution
@@ -288,9 +297,9 @@ def picture(key):
     return camera, camera(x), x
 
 
-net = jr.networks.ConvNet(features=24, depth=5)
+net = jr.networks.ConvNet(features=16, depth=5)
 enlarge = jr.PostProcessed(jr.Partial(bicubic), net, key=jax.random.key(7))
-enlarge, _ = fit(enlarge, jr.Simulated(picture, BATCH))
+enlarge, _ = fit(enlarge, jr.Simulated(picture, BATCH), 400)
 
 
 @jr.value
@@ -324,12 +333,15 @@ show(*zip(*panels, strict=True), 4)
 print("PSNR, dB            ellipses (24)   photograph")
 for method in enlargers:
     print(f"{method:18} {enlarged['ellipses', method]:14.1f} {enlarged['photograph', method]:12.1f}")
-assert enlarged["ellipses", "bicubic, network"] > enlarged["ellipses", "bicubic"] + 2
+assert enlarged["ellipses", "bicubic, network"] > enlarged["ellipses", "bicubic"] + 1.3
+half = (enlarged["photograph", "bicubic, network"] - enlarged["photograph", "bicubic"]) / (
+    enlarged["ellipses", "bicubic, network"] - enlarged["ellipses", "bicubic"])
+assert 0.3 < half < 0.7
 assert enlarged["ellipses", "bicubic, denoiser"] < enlarged["ellipses", "bicubic"] + 0.5
 
 # %% [markdown]
-# The network, which knows that the world consists of ellipses, sharpens their edges by several decibels; a denoiser,
-# and a much larger one, does nothing for them. On a photograph, which it never saw, most of the gain is gone.
+# The network, which knows that the world consists of ellipses, sharpens their edges; a denoiser, and a much larger
+# network, does nothing for them. On a photograph, the like of which it never saw, about half of the gain is left.
 
 # %% [markdown]
 # ## Exercises
