@@ -161,6 +161,51 @@ CLAIMS = [
               f"{float(r['one - specialist']):+.2f}" for r in rows) + "; TV with one lam against its best: "
               + ", ".join(f"{float(r['fixed - best']):+.2f}" for r in rows),
           lambda rows: min(float(r["one - specialist"]) for r in rows) > min(float(r["fixed - best"]) for r in rows)),
+    Claim("Noise changes, lam must change", "notebook 3", lambda: of_notebook(3),
+          lambda c: f"Tikhonov, best lam at sigma .001, .01, .1: {c['best_lam_at_0.001']:.0e}, "
+                    f"{c['best_lam_at_0.01']:.0e}, {c['best_lam_at_0.1']:.0e}; the middle one loses "
+                    f"{c['fixed_lam_loses_at_0.001_db']:.1f} and {c['fixed_lam_loses_at_0.1_db']:.1f} dB at the ends",
+          lambda c: min(c["fixed_lam_loses_at_0.001_db"], c["fixed_lam_loses_at_0.1_db"]) > 1),
+    Claim("lam can be found from the data", "notebook 3", lambda: of_notebook(3),
+          lambda c: "dB lost at the three levels: " + "; ".join(
+              f"{rule} " + ", ".join(f"{c[f'{rule}_loses_at_{s}_db']:.1f}" for s in ("0.001", "0.01", "0.1"))
+              for rule in ("discrepancy", "SURE", "GCV", "robust GCV", "L-curve")),
+          lambda c: "true but of the L-curve, which fails on smooth problems"),
+    Claim("About 10 unrolled iterations suffice", "notebook 7", lambda: of_notebook(7),
+          lambda c: f"TV {c['tv_db']:.1f} dB; " + ", ".join(f"P = {p} {c[f'P_{p}_db']:.1f}" for p in (1, 2, 4, 8, 12))
+          + f"; {c['P_8_applications']} applications of A and A^H, TV {c['tv_applications_to_a_tenth_db']}",
+          lambda c: c["P_8_db"] > c["tv_db"] and abs(c["P_12_db"] - c["P_8_db"]) < 0.2),
+    Claim("P = 3 is the literal composition", "notebook 7", lambda: of_notebook(7),
+          lambda c: f"difference {c['P3_differs_from_the_composition']:.0e}; a fresh network is the classical solver to "
+                    f"{c['fresh_differs_from_landweber']:.0e}",
+          lambda c: c["P3_differs_from_the_composition"] < 1e-5),
+    Claim("Iterating beyond the trained P does harm", "notebook 7", lambda: of_notebook(7),
+          lambda c: f"24 iterations: trained with 4 {c['24_iterations_trained_with_4_db']:+.1f} dB, with 8 "
+                    f"{c['24_iterations_trained_with_8_db']:+.1f} dB",
+          lambda c: c["24_iterations_trained_with_8_db"] < 0),
+    Claim("Separate weights are harder to train than shared ones", "notebook 7", lambda: of_notebook(7),
+          lambda c: f"after 100 steps {c['separate_after_100_steps_db']:.1f} against "
+                    f"{c['shared_after_100_steps_db']:.1f} dB, after 600 "
+                    f"{c['separate_after_600_steps_db']:.1f} against "
+                    f"{c['shared_after_600_steps_db']:.1f}; {c['separate_weights']:,} against {c['shared_weights']:,} "
+                    "weights",
+          lambda c: c["separate_after_100_steps_db"] < c["shared_after_100_steps_db"]),
+    Claim("Post-processing does not survive a change of operator", "notebook 5", lambda: of_notebook(5),
+          lambda c: f"U-Net against its input: at the trained 4-fold {c['MRI at 4, U-Net behind it: dB']:.1f} and "
+                    f"{c['MRI at 4, direct: dB']:.1f} dB, at 2-fold {c['MRI at 2, U-Net behind it: dB']:.1f} and "
+                    f"{c['MRI at 2, direct: dB']:.1f}",
+          lambda c: c["MRI at 2, U-Net behind it: dB"] < c["MRI at 2, direct: dB"]),
+    Claim("Post-processing is not consistent with the data", "notebook 5", lambda: of_notebook(5),
+          lambda c: f"‖Ax - b‖ / ‖b‖ {c['MRI, U-Net behind it: |Ax-b|/|b|']:.2f}, of the noise "
+                    f"{c['MRI, noise / |b|']:.2f}; putting the samples back gains "
+                    f"{c['MRI, samples put back: dB'] - c['MRI, U-Net behind it: dB']:.1f} dB",
+          lambda c: c["MRI, U-Net behind it: |Ax-b|/|b|"] > 2 * c["MRI, noise / |b|"]),
+    Claim("Enhancement is more than denoising", "notebooks 1 and 5", lambda: of_notebook(5),
+          lambda c: f"super-resolution: bicubic {c['super-resolution, ellipses, bicubic: dB']:.1f} dB, then a denoiser "
+                    f"{c['super-resolution, ellipses, bicubic, denoiser: dB']:.1f}, then a network trained for it "
+                    f"{c['super-resolution, ellipses, bicubic, network: dB']:.1f}",
+          lambda c: c["super-resolution, ellipses, bicubic, network: dB"]
+          > c["super-resolution, ellipses, bicubic, denoiser: dB"] + 0.5),
 ]
 
 

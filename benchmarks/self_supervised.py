@@ -146,11 +146,14 @@ class Training(NamedTuple):
 
 
 SURE_MRI = SURE(MRI_SIGMA)
+# Few samples, and none of the brightest: what is left then looks like the whole scan, which the network will be given.
+# With the paper's 40 %, most of them near the centre, it learned to make up for missing energy: 18.9 dB.
+HIDE = SSDU(share=0.2, calibration=10, spread=np.inf)
 TRAININGS = {
     "denoise-supervised": Training("denoise", "mse", "supervised"),
     "denoise-sure": Training("denoise", SURE(SIGMA), "SURE"),
     "mri-supervised": Training("mri", "mse", "supervised"),
-    "mri-ssdu": Training("mri", SSDU(), "SSDU"),
+    "mri-ssdu": Training("mri", HIDE, "SSDU"),
     "mri-sure-ei": Training("mri", Equivariant(SURE_MRI), "SURE, equivariant"),
     "mri-sure": Training("mri", SURE_MRI, "SURE"),
     "fixed-supervised": Training("fixed", "mse", "supervised"),
