@@ -38,14 +38,13 @@ $(VENV)/.docs: $(STAMP)
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# Executes each .py and writes the .ipynb beside it. (The variable silences XLA, which takes its own cache for another
-# machine's.)
+# Executes each .py and writes the .ipynb beside it.
 $(VENV)/.notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
 	touch $@
 
 notebooks: $(VENV)/.notebooks
-	cd notebooks && for source in *.py; do TF_CPP_MIN_LOG_LEVEL=3 $(abspath $(BIN))/jupytext --to ipynb \
+	cd notebooks && for source in *.py; do $(abspath $(BIN))/jupytext --to ipynb \
 	  --set-formats ipynb,py:percent --execute $$source || exit 1; done
 
 docs-links: $(VENV)/.docs

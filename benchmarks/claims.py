@@ -176,8 +176,8 @@ CLAIMS = [
           + f"; {c['P_8_applications']} applications of A and A^H, TV {c['tv_applications_to_a_tenth_db']}",
           lambda c: c["P_8_db"] > c["tv_db"] and abs(c["P_12_db"] - c["P_8_db"]) < 0.2),
     Claim("P = 3 is the literal composition", "notebook 7", lambda: of_notebook(7),
-          lambda c: f"difference {c['P3_differs_from_the_composition']:.0e}; a fresh network is the classical solver to "
-                    f"{c['fresh_differs_from_landweber']:.0e}",
+          lambda c: f"difference {c['P3_differs_from_the_composition']:.0e}; a fresh network is the classical solver "
+                    f"to {c['fresh_differs_from_landweber']:.0e}",
           lambda c: c["P3_differs_from_the_composition"] < 1e-5),
     Claim("Iterating beyond the trained P does harm", "notebook 7", lambda: of_notebook(7),
           lambda c: f"24 iterations: trained with 4 {c['24_iterations_trained_with_4_db']:+.1f} dB, with 8 "

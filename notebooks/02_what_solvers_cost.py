@@ -22,9 +22,11 @@
 # %%
 # Installs jaxrecon where it is missing (Colab) and keeps compiled programs between runs.
 import importlib.util
+import os
 import subprocess
 import sys
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's false alarms about programs that it kept
 if importlib.util.find_spec("jaxrecon") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q",
                     "jaxrecon[plots] @ git+https://github.com/jaxrecon/jaxrecon"], check=True)
@@ -137,7 +139,8 @@ axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# All three ways with a matrix give the same image (asserted). The legend has the measured exponents beside the predicted 3, 3, 2 and
+# All three ways with a matrix give the same image (asserted). The legend has the measured exponents beside the
+# predicted 3, 3, 2 and
 # 1; small sizes, caches and a busy machine shift them by a few tenths. For an ordinary image a factorisation is out of
 # reach, first of all by its memory. So reconstruction is iterative, and what
 # counts is the *number* of iterations. From here on only counts are compared: they are the same on every machine.
@@ -226,8 +229,8 @@ assert not diverging[2.5]["ok"]
 
 # %% [markdown]
 # Just above 2 the residual explodes; `solution.ok` is False as soon as numbers overflow (at 2.5 here), or, given a
-# `tolerance`, whenever it was not reached. At 2.1 without a tolerance everything is still finite after 300 iterations and
-# `ok` is True: look at the residual too.
+# `tolerance`, whenever it was not reached. At 2.1 without a tolerance everything is still finite after 300 iterations
+# and `ok` is True: look at the residual too.
 
 # %% [markdown]
 # ## One Kaczmarz sweep against CG
@@ -270,8 +273,8 @@ assert last["CG"] < last["Kaczmarz, shuffled rows"]
 assert all(noisy[name][2] > noisy[name][0] + 0.05 for name in ("Kaczmarz, shuffled rows", "CG"))
 
 # %% [markdown]
-# One sweep is worth several CG iterations and tens of Landweber's, which is why MPI and CT use Kaczmarz with a handful of
-# sweeps. It does not stay ahead: run long enough, CG overtakes it on exact data. With noise the errors of
+# One sweep is worth several CG iterations and tens of Landweber's, which is why MPI and CT use Kaczmarz with a
+# handful of sweeps. It does not stay ahead: run long enough, CG overtakes it on exact data. With noise the errors of
 # Kaczmarz and CG rise again after their best iteration: going on fits the noise, and stopping is a regularisation
 # (notebook 3).
 
@@ -350,11 +353,11 @@ axes[1].legend(frameon=False, fontsize=8)
 plt.show()
 
 # %% [markdown]
-# From about ten to more than three thousand: the method matters as much as the problem. Momentum is worth a factor
-# of about ten (ISTA against FISTA). ADMM needs the fewest, because each of its iterations solves a linear system: for MRI
-# by FFT at no extra cost, for CT by an inner CG with many products with $A$, which the count does not show.
-# It also has one more number to set, $\rho$; PDHG avoids inner solves altogether and pays with iterations.
-# Notebook 7 trains networks whose handful of iterations do better than all of these.
+# From about ten to more than three thousand: the method matters as much as the problem. Momentum is worth a factor of
+# about ten (ISTA against FISTA). ADMM needs the fewest, because each of its iterations solves a linear system: for
+# MRI by FFT at no extra cost, for CT by an inner CG with many products with $A$, which the count does not show. It
+# also has one more number to set, $\rho$; PDHG avoids inner solves altogether and pays with iterations. Notebook 7
+# trains networks whose handful of iterations do better than all of these.
 
 # %% [markdown]
 # ## Exercises
