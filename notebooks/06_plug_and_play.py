@@ -22,9 +22,11 @@
 # %%
 # Installs jaxrecon where it is missing (Colab) and keeps compiled programs between runs.
 import importlib.util
+import os
 import subprocess
 import sys
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's false alarms about programs that it kept
 if importlib.util.find_spec("jaxrecon") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q",
                     "jaxrecon[plots] @ git+https://github.com/jaxrecon/jaxrecon"], check=True)

@@ -120,7 +120,7 @@ def convolution_norm(kernel: jax.Array) -> jax.Array:
 
 
 def _log_norm(g: jax.Array) -> jax.Array:
-    """log |G|_2 of Hermitian matrices G (.., n, n), from above: |G|_2 <= |G^m|_F^(1/m) <= n^(1/2m) |G|_2, m = 2^SQUARES.
+    """log |G|_2 of Hermitian G (.., n, n), from above: |G|_2 <= |G^m|_F^(1/m) <= n^(1/2m) |G|_2 with m = 2^SQUARES.
 
     By products alone: two batched eigenvalue problems of one program wait for each other for ever where XLA has no more
     than two threads.

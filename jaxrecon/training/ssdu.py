@@ -31,8 +31,8 @@ class SSDU(SelfSupervised):
     split, all coils alike, and r sees an operator whose own mask is reduced; with `views` (jr.XRay, jr.ConeBeamXRay,
     jr.Matrix by rows) whole views are, and r sees an operator of fewer views. Noise that is independent from sample to
     sample cannot be fitted. What no example measures is not learnt: masks must differ from image to image. The paper's
-    split hides many of the brightest samples, and a network that ends without data consistency (`jr.Unrolled`) learns to
-    make up for them: then share=0.2, the calibration lines and spread=jnp.inf are better (23.5 instead of 18.9 dB).
+    split hides many of the brightest samples, and a network that ends without data consistency (`jr.Unrolled`) learns
+    to make up for them: then share=0.2, the calibration lines and spread=jnp.inf are better (23.5 instead of 18.9 dB).
 
     Args:
         share: of part 2 in all measurements, 0 < share < 1.
