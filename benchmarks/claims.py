@@ -206,7 +206,8 @@ CLAIMS = [
                     f"{c['super-resolution, ellipses, bicubic, network: dB']:.1f}",
           lambda c: c["super-resolution, ellipses, bicubic, network: dB"]
           > c["super-resolution, ellipses, bicubic, denoiser: dB"] + 0.5),
-    Claim("Plug-and-play is robust to a change of operator, post-processing is not", "notebook 6", lambda: of_notebook(6),
+    Claim("Plug-and-play is robust to a change of operator, post-processing is not", "notebook 6",
+          lambda: of_notebook(6),
           lambda c: "dB above zero-filled at 2-, 4-, 6-fold: " + "; ".join(
               f"{name} " + ", ".join(f"{c[f'MRI {a}-fold, {name}: dB'] - c[f'MRI {a}-fold, zero-filled: dB']:+.1f}"
                                      for a in (2, 4, 6))
@@ -215,8 +216,8 @@ CLAIMS = [
           and c["MRI 2-fold, FFT + U-Net, trained at 4: dB"] < c["MRI 2-fold, zero-filled: dB"] + 0.5),
     Claim("A denoiser that does not expand makes the iteration converge", "notebook 6", lambda: of_notebook(6),
           lambda c: f"change of the 300th iterate: non-expansive {c['non-expansive: change']:.0e}, free "
-                    f"{c['free: change']:.0e}; the price: it denoises to {c['non-expansive: denoising']:.1f} dB, the free "
-                    f"one to {c['free: denoising']:.1f}",
+                    f"{c['free: change']:.0e}; the price: it denoises to {c['non-expansive: denoising']:.1f} dB, the "
+                    f"free one to {c['free: denoising']:.1f}",
           lambda c: c["non-expansive: change"] < c["free: change"] / 10),
 ]
 
