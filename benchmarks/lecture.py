@@ -113,8 +113,9 @@ def readme_table(rows: dict[str, dict[str, Any]]) -> str:
                                 for level in methods.LEVELS)
             training = (f"{row['trained parameters']:,} | {row['training images']:,} | {row['training minutes']:.0f}"
                         if row["trained parameters"] else " | | ")
+            milliseconds = float(f"{row['ms per image']:.2g}")
             lines.append(f"| {row['method']} | {row['set by hand'] or ''} | {row['A + A^H']} | "
-                         f"{row['ms per image']:.2g} | {training} | {scores} |")
+                         f"{milliseconds:g} | {training} | {scores} |")
         lines.append("")
     return "\n".join(lines)
 
