@@ -357,7 +357,7 @@ plt.show()
 # about ten (ISTA against FISTA). ADMM needs the fewest, because each of its iterations solves a linear system: for
 # MRI by FFT at no extra cost, for CT by an inner CG with many products with $A$, which the count does not show. It
 # also has one more number to set, $\rho$; PDHG avoids inner solves altogether and pays with iterations. Notebook 7
-# trains networks whose handful of iterations do better than all of these.
+# trains networks for a handful of iterations.
 
 # %% [markdown]
 # ## Exercises

@@ -175,7 +175,7 @@ def score(r, scans):
 
 
 def best_tv(scans):
-    return max(score(jr.Iterative(jr.CondatVu(jr.TV(lam)), 150), scans) for lam in np.geomspace(1e-4, 1e-2, 5))
+    return max(score(jr.Iterative(jr.FISTA(jr.TV(lam)), 200), scans) for lam in np.geomspace(1e-4, 1e-2, 7))
 
 
 D = jr.Denoiser(network)
@@ -189,30 +189,40 @@ loops = {
     "5 steps of CG": jr.PlugAndPlay(D, dc=jr.ProximalStep(0.02, iterations=5), iterations=P),
 }
 table = {}
+print(f"PSNR, dB{'':12}" + "".join(f"{scanner:>15}" for scanner in scans))
 for name, r in loops.items():
     table[name] = {scanner: best_tv(s) if r is None else score(r, s) for scanner, s in scans.items()}
-    print(f"{name:20}" + "".join(f"{scanner:>15} {v:5.1f} dB" for scanner, v in table[name].items()))
+    print(f"{name:20}" + "".join(f"{v:15.1f}" for v in table[name].values()))
+assert abs(table["gradient step"]["MRI, 4-fold"] - table["ADMM"]["MRI, 4-fold"]) < 0.5
+assert table["gradient step"]["CT, 30 views"] < table["HQS"]["CT, 30 views"] - 3
+for scanner in scans:
+    assert table["ADMM"][scanner] > table["TV, best λ"][scanner] + 0.5
 
 # %%
-# Kaczmarz needs rows: the 30 views as a matrix.
+# Kaczmarz needs rows: the 30 views as a matrix. lam keeps each sweep near the denoised image.
 xray = scanners["CT, 30 views"].A
 rows = jr.SystemMatrix(jr.dense(xray), SHAPE)
 as_rows = [(rows, b.ravel(), x) for _, b, x in scans["CT, 30 views"]]
-sweep = jr.PlugAndPlay(D, dc=jr.KaczmarzSweep(), iterations=12)
+sweep = jr.PlugAndPlay(D, dc=jr.KaczmarzSweep(0.05, order="shuffled", key=jax.random.key(0)), iterations=P)
 kaczmarz = score(sweep, as_rows)
-print(f"CT, 12 Kaczmarz sweeps, each followed by the denoiser: {kaczmarz:.1f} dB")
+print(f"CT, {P} Kaczmarz sweeps, each followed by the denoiser: {kaczmarz:.1f} dB")
 
-panels = []
+panels = [(unseen[0], "truth")]
 for name, s in scans.items():
     A1, b1, x1 = s[0]
-    direct = b1 if name == "deblurring" else jr.FBP("hann", 0.65)(A1, b1) if "CT" in name else A1.H(b1)
-    found = loops["HQS"](A1, b1)
-    panels += [(x1, f"{name}: truth"), (direct, f"direct\n{psnr(direct, x1):.1f} dB"),
+    direct = b1 if name == "deblurring" else jr.FBP("hann")(A1, b1) if "CT" in name else A1.H(b1)
+    found = loops["ADMM"](A1, b1)
+    panels += [(direct, f"{name}\ndirect {psnr(direct, x1):.1f} dB"),
                (found, f"plug-and-play\n{psnr(found, x1):.1f} dB")]
-show(*zip(*panels, strict=True), 6)
+show(*zip(*panels, strict=True), 7, size=1.3)
 
 # %% [markdown]
-# TODO
+# One denoiser, which knows none of these scanners, beats the TV that was tuned for each of them: with ADMM on all
+# three. For the blur and for CT the data step counts: HQS and ADMM solve for $z_k$, CG and the sweeps come near, but
+# 24 gradient steps are too few, for the reason of notebook 2: along small singular values a gradient step hardly
+# moves. In MRI $A^H A$ has the eigenvalues 0 and 1 alone: there a gradient step is as good as ADMM, and HQS is the
+# one that falls behind. (HQS, ADMM and ISTA set themselves. The weights of the CG steps and of the sweeps were set
+# by hand: at 0 they let the noise in.)
 
 # %% [markdown]
 # ## Robust to a change of operator, where post-processing is not
@@ -246,16 +256,19 @@ test = jnp.concatenate([unseen, jnp.stack([
     photograph(data.moon(), 4, 100, 100),
 ])])
 KEYS = jax.random.split(jax.random.key(5), len(test))
-pnp = jr.PlugAndPlay(D, iterations=P)
+pnp = jr.PlugAndPlay(D, "admm", P)
 robust = {}
 for acceleration in (2, 4, 6):
     s = measured(jr.simulate.cartesian_mri(SHAPE, acceleration, images=test))
     robust[acceleration] = {"zero-filled": score(jr.ZeroFilled(), s), "TV, best λ": best_tv(s),
                             "FFT + U-Net, trained at 4": score(unet, s), "plug-and-play": score(pnp, s)}
 names = list(robust[4])
-print("acceleration" + "".join(f"{n:>28}" for n in names))
-for acceleration, row in robust.items():
-    print(f"{acceleration:12}" + "".join(f"{row[n]:25.1f} dB" for n in names))
+gain = {name: [row[name] - row["zero-filled"] for row in robust.values()] for name in names}
+assert gain["FFT + U-Net, trained at 4"][0] < 0 < gain["FFT + U-Net, trained at 4"][1]
+assert min(gain["plug-and-play"]) > 1.5
+ahead = {a: row["plug-and-play"] - row["TV, best λ"] for a, row in robust.items()}
+print("plug-and-play against TV: " + ", ".join(f"{v:+.1f} dB at {a}" for a, v in ahead.items()))
+assert ahead[2] > 0.5 and abs(ahead[4]) < 0.5 and ahead[6] < -0.5
 
 figure, axis = plt.subplots(figsize=(5, 2.8), layout="constrained")
 for name, mark in zip(names, ("s:", "^--", "o-", "D-"), strict=True):
@@ -265,7 +278,11 @@ axis.legend(frameon=False, fontsize=8)
 plt.show()
 
 # %% [markdown]
-# TODO
+# The U-Net helps a little at the acceleration that it was trained for; at 2-fold undersampling it is *worse* than
+# the zero-filled image that it was given. Plug-and-play gains decibels at every acceleration, with the same weights:
+# it is told $A$, and its denoiser never sees undersampling. Against TV with the best
+# $\lambda$ it wins at 2, draws at 4 and loses at 6, where so much is missing that it takes folded structure for image
+# and keeps it.
 
 # %% [markdown]
 # ## Does it converge?
@@ -293,7 +310,7 @@ class Trained:
         return self.denoiser.prox(b)
 
 
-LEVEL = 0.1
+LEVEL = 0.05
 photographs = patches(np.random.default_rng(1), 200)
 
 
@@ -306,8 +323,8 @@ def noisy_patch(images, key):
 trained = {}
 for name, averaged in (("free", False), ("non-expansive", True)):
     net = jr.networks.build(jr.networks.ConvNet(features=16, depth=4, residual=not averaged), jax.random.key(6))
-    r, _ = jr.fit(Trained(net, averaged), jr.Simulated(jr.Partial(noisy_patch, photographs), 4), 250,
-                  optax.adam(optax.cosine_decay_schedule(3e-3, 250)), key=jax.random.key(7), progress=False)
+    r, _ = jr.fit(Trained(net, averaged), jr.Simulated(jr.Partial(noisy_patch, photographs), 4), 600,
+                  optax.adam(optax.cosine_decay_schedule(5e-3, 600)), key=jax.random.key(7), progress=False)
     trained[name] = r.denoiser
 trained["shipped, σ fixed"] = jr.Denoiser(network, sigma=LEVEL)
 
@@ -330,25 +347,34 @@ A1, b1, x1 = scans["deblurring"][0]
 grain = jr.simulate.add_noise(jax.random.key(8), x1, sigma=LEVEL)
 runs, convergence = {}, {}
 for name, denoiser in trained.items():
-    runs[name] = jr.solve(A1, b1, jr.ISTA(denoiser), iterations=200, x0=b1, record="change")
+    runs[name] = jr.solve(A1, b1, jr.ISTA(denoiser), iterations=300, x0=b1, record="change")
     convergence[name] = {
         "denoising": psnr(denoiser.prox(grain), x1),
         "expansion": float(expansion(denoiser, grain, KEYS[0])),
         "change": float(runs[name].history[-1]), "psnr": psnr(runs[name].x, x1),
     }
-print(f"{'':18} denoising    |D'|   ISTA: change at 200   deblurred (measured: {psnr(b1, x1):.1f} dB)")
+print(f"{'':18} denoising    |D'|   ISTA: change at 300   deblurred (measured: {psnr(b1, x1):.1f} dB)")
 for name, row in convergence.items():
     print(f"{name:18} {row['denoising']:6.1f} dB {row['expansion']:7.2f} {row['change']:20.1e} {row['psnr']:9.1f} dB")
+assert convergence["free"]["expansion"] > 1 and convergence["shipped, σ fixed"]["expansion"] > 1
+assert convergence["free"]["denoising"] > convergence["non-expansive"]["denoising"] + 2
+assert convergence["free"]["psnr"] > convergence["non-expansive"]["psnr"]
+assert convergence["non-expansive"]["change"] < 1e-6 and convergence["non-expansive"]["expansion"] <= 1
+assert convergence["free"]["change"] > 10 * convergence["non-expansive"]["change"]
 
 figure, axis = plt.subplots(figsize=(5, 2.6), layout="constrained")
 for name, run in runs.items():
-    axis.loglog(np.arange(1, 201), run.history, label=name)
+    axis.loglog(np.arange(1, 301), run.history, label=name)
 axis.set(xlabel="iteration", ylabel="$|x_k - x_{k-1}| / |x_k|$", title="ISTA with three denoisers")
 axis.legend(frameon=False, fontsize=8)
 plt.show()
 
 # %% [markdown]
-# TODO
+# The non-expansive network settles to the last digit of float32, as the theorem says; the free network of the same
+# size, whose Jacobian expands by more than 1, is still moving after 300 iterations. The guarantee has a price: it
+# denoises by several decibels less, and deblurs less. And it is sufficient, not necessary: the shipped denoiser
+# expands more than either and settles here all the same. That is why plug-and-play is used without a guarantee, with
+# a fixed number of iterations.
 
 # %% [markdown]
 # ## Exercises
@@ -370,8 +396,8 @@ fixed = {s: score(jr.PlugAndPlay(jr.Denoiser(network, sigma=s), iterations=P), s
 print({s: f"{v:.1f} dB" for s, v in fixed.items()}, f"falling: {table['HQS']['MRI, 4-fold']:.1f} dB")
 
 # %% tags=["hide-cell"]
-# 3. Yes, though TV was made for them.
-ellipses = [jr.simulate.cartesian_mri(SHAPE)(key) for key in jax.random.split(jax.random.key(9), 4)]
+# 3. Yes: it is even a little ahead of the TV that was made for them.
+ellipses = [jr.simulate.cartesian_mri(SHAPE)(key) for key in jax.random.split(jax.random.key(9), 8)]
 piecewise = {"TV, best λ": best_tv(ellipses), "plug-and-play": score(pnp, ellipses)}
 print({name: f"{v:.1f} dB" for name, v in piecewise.items()})
 
