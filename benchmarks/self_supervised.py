@@ -160,7 +160,7 @@ TRAININGS = {
     "fixed-sure": Training("fixed", SURE_MRI, "SURE: cannot see the null space"),
     "fixed-sure-ei": Training("fixed", Equivariant(SURE_MRI), "SURE, equivariant"),
 }
-STEPS = {"denoise": 4000, "mri": 600, "fixed": 600}
+STEPS = {"denoise": 8000, "mri": 2000, "fixed": 600}
 TARGETS = {"denoise-sure": 0.5, "mri-ssdu": 1.0, "mri-sure-ei": 1.0}  # dB from supervised
 MAKE: dict[str, Callable] = {"denoise": denoiser, "mri": unrolled, "fixed": unrolled}
 DATA: dict[str, Callable] = {"denoise": denoise_data, "mri": partial(mri_data_sets, False),

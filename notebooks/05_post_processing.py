@@ -70,7 +70,7 @@ def show(images, titles, columns, size=1.7):
 # The protocols of this course: MRI with a quarter of the lines of k-space (30 dB), CT with 30 views (40 dB), images of
 # random ellipses, $64 \times 64$. `jr.simulate` makes a whole scan of a key: operator, data, truth. The direct
 # reconstructions take one application of $A^H$: the zero-filled FFT, $A^H b$, and filtered back-projection. Both leave
-# artefacts of the samples that are missing.
+# artefacts of the samples that are missing. (The 40 test images are those of the lecture's table in the README.)
 
 # %%
 SHAPE = (64, 64)
@@ -104,13 +104,13 @@ def quality(r, scans):
 
 def best_tv(simulation, lams):
     """TV at the lam that is best on three other images."""
-    scans = drawn(simulation, 2, 3)
+    scans = drawn(simulation, 1, 3)
     return max((jr.Iterative(jr.FISTA(jr.TV(lam)), 200) for lam in lams), key=lambda r: quality(r, scans))
 
 
 LAMS = {"MRI": np.geomspace(3e-4, 2e-2, 5), "CT": np.geomspace(3e-5, 1e-3, 5)}
 simulations = {"MRI": mri, "CT": ct}
-test = {task: drawn(simulation, 1, 24) for task, simulation in simulations.items()}
+test = {task: drawn(simulation, 2, 40) for task, simulation in simulations.items()}
 methods = {task: {"direct": direct[task], "TV, best λ": best_tv(simulations[task], LAMS[task])} for task in test}
 
 # %% [markdown]
@@ -254,7 +254,7 @@ changed = {"MRI": {a: jr.simulate.cartesian_mri(SHAPE, acceleration=a) for a in 
 moved = {}
 for task, versions in changed.items():
     for setting, simulation in versions.items():
-        scans = drawn(simulation, 1, 8)
+        scans = drawn(simulation, 2, 8)
         row = {name: quality(r, scans) for name, r in methods[task].items() if "TV" not in name}
         moved[task, setting] = row | {"TV, best λ": quality(best_tv(simulation, LAMS[task]), scans)}
 
@@ -360,7 +360,7 @@ assert enlarged["ellipses", "bicubic, denoiser"] < enlarged["ellipses", "bicubic
 # %% tags=["hide-cell"]
 # 1. A network trained at one noise level takes the noise of another for image.
 noisy = jr.simulate.cartesian_mri(SHAPE, snr=20)
-scans = drawn(noisy, 1, 8)
+scans = drawn(noisy, 2, 8)
 unet = methods["MRI"]["U-Net behind it"]
 louder = {"U-Net": quality(unet, scans), "TV": quality(best_tv(noisy, LAMS["MRI"]), scans)}
 print({name: f"{v:.1f} dB" for name, v in louder.items()})
