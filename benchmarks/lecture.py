@@ -2,6 +2,7 @@
 
     python benchmarks/lecture.py                                # everything, about two hours on two cores
     python benchmarks/lecture.py --only mri-tv ct-post          # some rows; trainings go on with --resume
+    python benchmarks/lecture.py --only size-mri-post-300       # a point of quality against training images
     python benchmarks/lecture.py --only                         # table, JSON, figures and README of the rows kept
     python benchmarks/lecture.py --times                        # ... with their times measured again
 
@@ -29,6 +30,7 @@ import jax
 import methods
 import optax
 import runs
+import sizes
 from cartesian_mri import applications
 from mri_data import Scan
 from timing import compile_and_median
@@ -129,11 +131,14 @@ def write_readme(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = runs.parser(__doc__, tuple(methods.METHODS))
+    parser = runs.parser(__doc__, (*methods.METHODS, *sizes.TRAININGS))
     parser.add_argument("--times", action="store_true", help="of the rows kept, and nothing else")
     args = parser.parse_args()
     for name in args.only:
-        (time_again if args.times else judge)(name, args)
+        if name in sizes.TRAININGS and not args.times:
+            sizes.learn(name, args)
+        elif name in methods.METHODS:
+            (time_again if args.times else judge)(name, args)
     rows = runs.kept(SCRIPT, tuple(methods.METHODS))
     columns = ("task", "method", "set by hand", "A + A^H", "ms per image", "trained parameters", "training images",
                "training minutes", *(f"{level} dB" for level in methods.LEVELS),
@@ -143,6 +148,7 @@ def main() -> None:
     (runs.DOCS / f"{SCRIPT}.json").write_text(json.dumps(rows, indent=1) + "\n")
     write_readme(rows)
     figures.draw(rows)
+    sizes.draw(rows)
 
 
 if __name__ == "__main__":

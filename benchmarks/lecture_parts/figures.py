@@ -1,4 +1,4 @@
-"""The lecture's figures: pictures side by side, quality against time, against iterations, against training images."""
+"""The lecture's figures: pictures side by side, quality against time and against iterations."""
 
 from __future__ import annotations
 
