@@ -80,7 +80,9 @@ _FROM = {
     ),
     "geometry": ("ConeBeam", "FanBeam", "FanVectors", "ParallelBeam"),
     "gridding": ("Gridding",),
-    "learned": ("Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled"),
+    "learned": (
+        "Consistent", "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled",
+    ),
     "operators.cone": ("ConeBeamXRay",),
     "operators.density": ("pipe_menon", "radial_density"),
     "operators.nufft": ("NUFFT",),

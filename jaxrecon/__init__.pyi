@@ -39,6 +39,7 @@ from .geometry import FanBeam as FanBeam
 from .geometry import FanVectors as FanVectors
 from .geometry import ParallelBeam as ParallelBeam
 from .gridding import Gridding as Gridding
+from .learned import Consistent as Consistent
 from .learned import Denoiser as Denoiser
 from .learned import LearnedInverse as LearnedInverse
 from .learned import LearnedPrimalDual as LearnedPrimalDual

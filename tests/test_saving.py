@@ -203,6 +203,7 @@ def test_learned_reconstructors(path):
         "unrolled": jr.Unrolled(net, 2, dc=jr.ProximalStep(0.1, 3), initial=jr.ZeroFilled(), key=key),
         "modl": jr.Unrolled(jr.networks.UNet(channels=2, features=2, levels=1), 2, shared=True, key=key),
         "post": jr.PostProcessed(jr.FBP("hann"), small, key=key),
+        "consistent": jr.Consistent(jr.PostProcessed(jr.ZeroFilled(), net, key=key), jr.ProximalStep(0.1, 3)),
         "primal-dual": jr.LearnedPrimalDual(2, features=2, depth=2, memory=2, key=key),
         "inverse": jr.LearnedInverse(jr.networks.AUTOMAP(8, (2, 2), channels=2, features=2, depth=2), key=key),
         "plug-and-play": jr.PlugAndPlay(Denoiser(jr.networks.DRUNet(features=(2, 4), blocks=1), key=key)),

@@ -1,5 +1,6 @@
 """Learned reconstruction: x = reconstructor(A, b) with networks inside."""
 
+from .consistent import Consistent
 from .denoiser import Denoiser
 from .inverse import LearnedInverse
 from .nonexpansive import Averaged, convolution_norm, nonexpansive
@@ -10,6 +11,6 @@ from .trainable import path_names, trainable
 from .unrolled import Unrolled
 
 __all__ = [
-    "Averaged", "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed", "Unrolled",
-    "convolution_norm", "nonexpansive", "path_names", "trainable",
+    "Averaged", "Consistent", "Denoiser", "LearnedInverse", "LearnedPrimalDual", "PlugAndPlay", "PostProcessed",
+    "Unrolled", "convolution_norm", "nonexpansive", "path_names", "trainable",
 ]

@@ -103,6 +103,7 @@ def test_loop_written_out_and_checkpointed_are_the_same(problem, make):
 @pytest.mark.parametrize("make", [
     lambda: jr.Unrolled(convolutions(2), 2, key=KEY),
     lambda: jr.PostProcessed(jr.ZeroFilled(), convolutions(2), key=KEY),
+    lambda: jr.Consistent(jr.PostProcessed(jr.ZeroFilled(), convolutions(2), key=KEY)),
     lambda: jr.LearnedInverse(lambda rngs: nnx.Linear(84, 84, rngs=rngs), key=KEY),
     lambda: jr.LearnedPrimalDual(1, features=3, memory=2, image_channels=2, data_channels=2, key=KEY),
 ])
@@ -234,6 +235,22 @@ def test_scale_of_an_image():
     assert float(image_scale(jnp.zeros(3))) == 1
 
 
+@pytest.mark.parametrize("dc", [jr.SampleReplacement(0.3), jr.GradientStep(0.4), jr.ProximalStep(0.2, 8)])
+def test_consistent_is_its_step_after_the_other(problem, dc):
+    A, b = problem
+    r = jr.Unrolled(convolutions(2), 2, key=KEY)
+    x, a = np.asarray(r(A, b)).ravel(), np.asarray(jr.dense(A))
+    y, eye = np.asarray(b).ravel(), np.eye(a.shape[1])
+    back = a.conj().T @ (y - a @ x)
+    want = {jr.SampleReplacement: lambda: x + back / 1.3, jr.GradientStep: lambda: x + 0.4 * back,
+            jr.ProximalStep: lambda: np.linalg.solve(a.conj().T @ a + 0.2 * eye, a.conj().T @ y + 0.2 * x)}[type(dc)]()
+    got = jr.Consistent(r, dc)(A, b).ravel()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * np.max(abs(want)))
+    marks = jr.learned.trainable(jr.Consistent(r, dc))
+    assert not any(jax.tree.leaves(marks.dc))
+    assert jax.tree.leaves(marks.reconstructor) == jax.tree.leaves(jr.learned.trainable(r))
+
+
 def test_what_trains():
     r = jr.Unrolled(convolutions(2), 2, initial=jr.Iterative(jr.CGNR(0.1), 3), key=KEY)
     names, marks = jr.learned.path_names(r), jr.learned.trainable(r)
@@ -249,6 +266,8 @@ def test_what_trains():
     (lambda: jr.Unrolled(jr.Unrolled(Nothing, 2, key=KEY).net, 3), ValueError, "2 weight sets, but 3"),
     (lambda: jr.Unrolled(lambda rngs: nnx.BatchNorm(2, rngs=rngs), 2, key=KEY), ValueError, "normalises over a batch"),
     (lambda: jr.Unrolled(lambda rngs: 3, 2, key=KEY), TypeError, "must return an nnx.Module"),
+    (lambda: jr.Consistent(jr.ZeroFilled(), 0.1), TypeError, "jr.GradientStep"),
+    (lambda: jr.Consistent(3), TypeError, "takes a reconstructor"),
     (lambda: jr.PostProcessed(3, Nothing, key=KEY), TypeError, "initial must be a reconstructor"),
     (lambda: jr.LearnedPrimalDual(0, key=KEY), ValueError, "iterations >= 1"),
     (lambda: jr.LearnedPrimalDual(2, features=2, key=KEY)(jr.Fourier((4, 4)), jnp.ones((4, 4), complex)),

@@ -266,6 +266,20 @@ def test_two_parts_make_the_mask(of):
     assert np.any((np.asarray(other) != 0) != two)
 
 
+@pytest.mark.parametrize("frames", [(), (3,)])
+def test_whole_lines_are_split(frames):
+    mask = np.zeros((16, 1))
+    mask[[0, 2, 3, 6, 7, 8, 9, 12, 13, 15]] = 1
+    A = jr.Fourier((*frames, 16, 12), mask=mask, axes=(-2, -1))
+    b = A(jnp.asarray(numbers(A.domain.shape, complex)))
+    (first, b1), (second, b2) = SSDU(0.3, lines=True, spread=jnp.inf).split(A, b, KEY)
+    np.testing.assert_array_equal(b1 + b2, b)
+    np.testing.assert_array_equal(first.mask + second.mask, np.broadcast_to(mask, first.mask.shape))
+    lines = np.any(np.asarray(b2) != 0, axis=(*range(len(frames)), -1))
+    assert np.all((np.asarray(b2) != 0) == lines[:, None]) and lines.sum() == 3 and not np.any(lines[6:10])
+    np.testing.assert_allclose(first(A.H(b)), b1, atol=1e-12)
+
+
 @pytest.mark.slow
 def test_part_two_is_drawn_with_the_density_of_the_paper():
     n, A = 16, jr.Fourier((16,), dtype=complex)
@@ -288,6 +302,17 @@ def test_ssdu_is_the_distance_that_it_says():
     np.testing.assert_allclose(SSDU()(r, A, b, KEY), want, rtol=1e-10)
     want = np.sum(e**2) / (2 * np.sum(np.asarray(second.mask) != 0))
     np.testing.assert_allclose(SSDU(distance="l2")(r, A, b, KEY), want, rtol=1e-10)
+
+
+def test_weights_of_what_is_hidden():
+    A, b, w = jr.Fourier(SHAPE, mask=MASK), MASK * jnp.asarray(numbers(SHAPE, complex)), 1 + np.arange(6.0)[:, None]
+    (first, b1), (second, u) = SSDU().split(A, b, KEY)
+    r = jr.Iterative(jr.CGNR(0.1), 3)
+    e, u = abs(np.asarray(second(r(first, b1)) - u)), abs(np.asarray(u))
+    want = np.sum(w * e**2) / (2 * np.sum(np.asarray(second.mask) != 0))
+    np.testing.assert_allclose(SSDU(weights=w, distance="l2")(r, A, b, KEY), want, rtol=1e-10)
+    want = np.sqrt(np.sum(w * e**2) / np.sum(w * u**2)) + np.sum(w * e) / np.sum(w * u)
+    np.testing.assert_allclose(SSDU(weights=w)(r, A, b, KEY), want, rtol=1e-10)
 
 
 def test_the_reconstructor_sees_the_reduced_mask():
@@ -520,6 +545,11 @@ BAD = [
     (ValueError, "calibration = 6 leaves nothing", lambda: SSDU(calibration=6)(Z, F, Y, KEY)),
     (ValueError, "a share of 0.1 of 3 views is 0", lambda: SSDU(0.1)(Z, jr.Matrix(np.eye(3)), jnp.ones(3), KEY)),
     (ValueError, "views are drawn evenly", lambda: SSDU(calibration=1)(Z, jr.Matrix(np.eye(3)), jnp.ones(3), KEY)),
+    (ValueError, "real, positive and finite", lambda: SSDU(weights=jnp.array([1.0, 0.0]))),
+    (ValueError, r"weights of shape \(5,\) do not broadcast", lambda: SSDU(weights=jnp.ones(5))(Z, F, Y, KEY)),
+    (ValueError, "mask of lines.*got a mask of shape", lambda: SSDU(lines=True)(Z, F, Y, KEY)),
+    (ValueError, "mask of lines.*got no mask", lambda: SSDU(lines=True)(Z, jr.Fourier(SHAPE), Y, KEY)),
+    (ValueError, "lines=True for Matrix", lambda: SSDU(lines=True)(Z, jr.Matrix(np.eye(3)), jnp.ones(3), KEY)),
     (TypeError, "Identity has neither", lambda: SSDU()(Z, jr.Identity((3,)), jnp.ones(3), KEY)),
     (ValueError, "needs key=.*SSDU draws", lambda: SSDU()(Z, F, Y)),
     (TypeError, "self-supervised base", lambda: Equivariant("mse")),
