@@ -18,3 +18,9 @@ class ConsistencyStep:
 
     def __call__(self, problem: Problem, x: jax.Array, aux: Any) -> tuple[jax.Array, Any]:
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
+
+
+def check_step(dc: Any) -> None:
+    """Raises TypeError where dc is no data-consistency step."""
+    if not isinstance(dc, ConsistencyStep):
+        raise TypeError(f"dc must be a data-consistency step such as jr.GradientStep(), got {dc!r}")

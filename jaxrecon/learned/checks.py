@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..consistency import ConsistencyStep
 from ..value import is_count
 
 
@@ -13,12 +12,6 @@ def check_count(owner: Any, name: str) -> None:
     n = getattr(owner, name)
     if not is_count(n):
         raise ValueError(f"{type(owner).__name__} needs {name} >= 1, got {n}")
-
-
-def check_step(dc: Any) -> None:
-    """A data-consistency step."""
-    if not isinstance(dc, ConsistencyStep):
-        raise TypeError(f"dc must be a data-consistency step such as jr.GradientStep(), got {dc!r}")
 
 
 def check_initial(initial: Any) -> None:

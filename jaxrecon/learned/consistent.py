@@ -8,11 +8,11 @@ from typing import Any
 import jax
 
 from ..consistency import ConsistencyStep, SampleReplacement
+from ..consistency.base import check_step
 from ..operator import LinearOperator
 from ..priors import L2
 from ..solvers import Alternating, solve
 from ..value import value
-from .checks import check_step
 
 
 @value

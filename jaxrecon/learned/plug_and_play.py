@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..consistency import ConsistencyStep
+from ..consistency.base import check_step
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, with_norm, without_norm
 from ..operator.known_norm import norm_of
@@ -20,7 +21,7 @@ from ..solvers.base import check_positive, check_prior
 from ..solvers.hqs import HQS
 from ..solvers.scheduled import Scheduled
 from ..value import is_complex, safe_divide, static, value
-from .checks import check_count, check_initial, check_step
+from .checks import check_count, check_initial
 from .denoiser import Denoiser
 from .nonexpansive import Averaged
 from .scale import divide_measurements, image_scale

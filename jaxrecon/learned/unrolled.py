@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from ..consistency import ConsistencyStep, GradientStep
+from ..consistency.base import check_step
 from ..fidelity import cast_measurements
 from ..networks.base import Network, build
 from ..operator import LinearOperator, with_norm, without_norm
 from ..parameters import noise_level
 from ..solvers import Alternating, unroll
 from ..value import repeated, static, value
-from .checks import check_count, check_initial, check_step
+from .checks import check_count, check_initial
 from .denoiser import Denoiser
 from .scale import divide_measurements, image_scale, least_squares_backprojection
 

@@ -56,7 +56,11 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         raise ValueError(f"fn does not take x of {describe(A.domain)}"
                          f"{'' if params is None else ' after params'}: {error}") from error
     # Abstract: finds x * x and the like without computing anything.
-    jax.eval_shape(A.apply_adjoint, y)
+    try:
+        jax.eval_shape(A.apply_adjoint, y)
+    except ValueError as error:
+        raise ValueError(f"{getattr(fn, '__name__', fn)} is not linear in x of {describe(A.domain)}: JAX finds no "
+                         "transpose; at a point x0, jax.linearize(fn, x0)[1] is a linear function") from error
     if is_concrete(params):
         zero = A.apply(jnp.zeros(A.domain.shape, A.domain.dtype))
         if is_concrete(zero) and any(bool(jnp.any(v != 0)) for v in jax.tree.leaves(zero)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..consistency import ConsistencyStep
+from ..consistency.base import check_step
 from ..value import value
 from .base import ProximalState, Solver, check_prior
 
@@ -30,8 +31,7 @@ class Alternating(Solver):
     enhance: Any
 
     def check(self):
-        if not hasattr(self.dc, "setup"):
-            raise TypeError(f"dc must be a data-consistency step such as jr.GradientStep(), got {self.dc!r}")
+        check_step(self.dc)
         check_prior(self, self.enhance)
 
     def penalty(self, x):
