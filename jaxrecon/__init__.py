@@ -32,6 +32,7 @@ from .priors import (
     L21,
     TV,
     Box,
+    Constrained,
     ElasticNet,
     FusedLasso,
     LocallyLowRank,
@@ -114,12 +115,13 @@ def __getattr__(name: str):
 
 __all__ = [
     "ADMM", "CGNR", "FISTA", "HQS", "ISTA", "L1", "L2", "L21", "PDHG", "POGM", "SART", "SIRT", "SVD", "TV",
-    "Alternating", "Box", "CoilMaps", "CondatVu", "Convolution", "Diagonal", "ElasticNet", "Fourier", "FusedLasso",
-    "Gradient", "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber", "LeastSquares",
-    "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial", "PoissonLikelihood", "Prior",
-    "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Scheduled", "Solution", "Solver", "Stopped",
-    "SystemMatrix", "Wavelet", "ZeroFilled", "batched", "dense", "linear", "matched_pair", "operator_norm",
-    "real_part", "sense", "solve", "stack", "static", "svd", "tikhonov", "unroll", "value", "with_norm",
+    "Alternating", "Box", "CoilMaps", "CondatVu", "Constrained", "Convolution", "Diagonal", "ElasticNet", "Fourier",
+    "FusedLasso", "Gradient", "GradientStep", "Identity", "Iterative", "Kaczmarz", "KaczmarzSweep", "Landweber",
+    "LeastSquares", "LinearOperator", "LocallyLowRank", "Matrix", "NonNegative", "Nuclear", "Partial",
+    "PoissonLikelihood", "Prior", "ProximalStep", "RealValued", "RichardsonLucy", "SampleReplacement", "Scheduled",
+    "Solution", "Solver", "Stopped", "SystemMatrix", "Wavelet", "ZeroFilled", "batched", "dense", "linear",
+    "matched_pair", "operator_norm", "real_part", "sense", "solve", "stack", "static", "svd", "tikhonov", "unroll",
+    "value", "with_norm",
     *_MODULES, *_HOME,  # pyright: ignore[reportUnsupportedDunderAll]
 ]
 

@@ -81,6 +81,7 @@ from .priors import L2 as L2
 from .priors import L21 as L21
 from .priors import TV as TV
 from .priors import Box as Box
+from .priors import Constrained as Constrained
 from .priors import ElasticNet as ElasticNet
 from .priors import FusedLasso as FusedLasso
 from .priors import LocallyLowRank as LocallyLowRank

@@ -93,7 +93,8 @@ def reconstruct(scan: Scan) -> list[Result]:
     scale, start = jnp.max(jnp.abs(A.H(b))), jnp.maximum(jr.FBP("hann")(A, b), 0)
 
     def tv(lam, *constraints):
-        return jr.CondatVu([jr.TV(lam * scale), *constraints]) if constraints else jr.FISTA(jr.TV(lam * scale))
+        tv = jr.TV(lam * scale)
+        return jr.FISTA(jr.Constrained(tv, *constraints) if constraints else tv)
 
     def best(*constraints):
         """By fewer iterations than the picture gets."""

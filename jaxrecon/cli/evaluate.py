@@ -18,8 +18,8 @@ from rich.table import Table
 from .. import metrics, plots
 from ..io.atomic import atomic_write, check_writable
 from ..operator import operator_norm
-from ..priors import TV, NonNegative
-from ..solvers import CondatVu, solve
+from ..priors import TV, Constrained, NonNegative
+from ..solvers import FISTA, solve
 from ..value import static, value
 from .config import Config, read_config
 from .errors import Failure, of_the_input
@@ -88,7 +88,7 @@ class BestTV:
 
     def __call__(self, A: Any, b: Any) -> jax.Array:
         prior = TV(self.lam * operator_norm(A) ** 2)
-        return solve(A, b, CondatVu([prior, NonNegative()] if self.positive else prior), TV_ITERATIONS).x
+        return solve(A, b, FISTA(Constrained(prior, NonNegative()) if self.positive else prior), TV_ITERATIONS).x
 
 
 def best_tv(examples: list[tuple[Any, Any, Any]], c: Config) -> BestTV:

@@ -2,6 +2,7 @@
 
 from .base import Prior
 from .combined import PartsApart, Separable
+from .constrained import Constrained
 from .constraints import Box, NonNegative, RealValued
 from .fused_lasso import FusedLasso
 from .l1 import L1, ElasticNet
@@ -11,6 +12,6 @@ from .lowrank import LocallyLowRank, Nuclear
 from .tv import TV
 
 __all__ = [
-    "L1", "L2", "L21", "TV", "Box", "ElasticNet", "FusedLasso", "LocallyLowRank", "NonNegative", "Nuclear",
-    "PartsApart", "Prior", "RealValued", "Separable",
+    "L1", "L2", "L21", "TV", "Box", "Constrained", "ElasticNet", "FusedLasso", "LocallyLowRank", "NonNegative",
+    "Nuclear", "PartsApart", "Prior", "RealValued", "Separable",
 ]

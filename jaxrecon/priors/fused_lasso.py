@@ -62,7 +62,7 @@ class FusedLasso(Prior):
         if self._sequential(v):
             return L1(self.l1).prox(self._tv().prox(v, t), t)
         K, penalty = self.split(v)
-        return dual_prox(K, penalty, 1 + 4.0 * v.ndim, v, t)
+        return dual_prox(K, penalty, self.bound(v), v, t)
 
     def start(self, x):
         return self._tv().start(x) if self._sequential(x) else zero_dual(self.split(x)[0], x)
@@ -72,7 +72,11 @@ class FusedLasso(Prior):
             u, state = self._tv().warm_prox(v, t, state)
             return L1(self.l1).prox(u, t), state
         K, penalty = self.split(v)
-        return warm_dual_prox(K, penalty, 1 + 4.0 * v.ndim, v, t, state, self.inner)
+        return warm_dual_prox(K, penalty, self.bound(v), v, t, state, self.inner)
+
+    def bound(self, domain: Any) -> float:
+        """Of |K|^2, K as in `split`."""
+        return 1 + 4.0 * domain.ndim
 
     def split(self, domain: Any):
         K = Gradient(domain.shape, self.boundary, domain.dtype)

@@ -67,7 +67,7 @@ class TV(Prior):
     def prox(self, v, t=1.0):
         def one(v):
             K, penalty = self._real_split(v)
-            return dual_prox(K, penalty, 4.0 * v.ndim, v, t)
+            return dual_prox(K, penalty, self.bound(v), v, t)
 
         return _from_parts(jax.vmap(one)(_to_parts(v))) if self._apart(v) else one(v)
 
@@ -78,12 +78,16 @@ class TV(Prior):
     def warm_prox(self, v, t, state):
         def one(v, q):
             K, penalty = self._real_split(v)
-            return warm_dual_prox(K, penalty, 4.0 * v.ndim, v, t, q, self.inner)
+            return warm_dual_prox(K, penalty, self.bound(v), v, t, q, self.inner)
 
         if not self._apart(v):
             return one(v, state)
         u, q = jax.vmap(one)(_to_parts(v), state)
         return _from_parts(u), q
+
+    def bound(self, domain: Any) -> float:
+        """Of |K|^2, K as in `split`."""
+        return 4.0 * domain.ndim
 
     def split(self, domain: Any):
         K, penalty = self._real_split(domain)

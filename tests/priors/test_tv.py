@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
+import jaxrecon as jr
 from jaxrecon.operator import dense
 from jaxrecon.operators.gradient import Gradient
 from jaxrecon.priors import L1, TV, FusedLasso, PartsApart
@@ -168,3 +169,27 @@ def test_errors():
         FusedLasso(1.0, 1.0, inner=0)
     with pytest.raises(ValueError, match="1 to 3 axes"):
         TV(1.0).prox(jnp.ones((2, 2, 2, 2)))
+
+
+def test_constrained_tv_is_what_admm_finds():
+    rng = np.random.default_rng(0)
+    A = jr.SystemMatrix(rng.standard_normal((30, 42)), (6, 7))
+    b = A(jnp.asarray(np.maximum(rng.standard_normal((6, 7)), -0.2))) + 0.1 * rng.standard_normal(30)
+    tv, positive = jr.TV(0.7), jr.NonNegative()
+    x = jr.solve(A, b, jr.FISTA(jr.Constrained(tv, positive)), iterations=2000).x
+    want = jr.solve(A, b, jr.ADMM([tv, positive]), iterations=2000).x
+    assert float(x.min()) == 0 and int(jnp.sum(x == 0)) > 3
+    np.testing.assert_allclose(x, want, atol=1e-6)
+    for solver in (jr.CondatVu, jr.PDHG):
+        found = jr.solve(A, b, solver(jr.Constrained(tv, positive)), iterations=20_000).x
+        np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: jr.Constrained(jr.L1(1.0), jr.NonNegative()), "takes jr.TV or jr.FusedLasso, got L1"),
+    (lambda: jr.Constrained(jr.TV(1.0), jr.L1(1.0)), "takes a constraint.*got L1"),
+    (lambda: jr.Constrained(jr.TV(1.0), [jr.NonNegative()]), "takes a constraint"),
+])
+def test_what_constrained_takes(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
