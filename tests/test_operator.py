@@ -186,6 +186,8 @@ def test_new_values_do_not_trace_again():
     (lambda: linear(lambda x: np.roll(x, 1), (3,)), ValueError, r"float64\[3\] to NumPy.*jax.numpy"),
     (lambda: linear(lambda x: x if x[0] > 0 else -x, (3,)), ValueError, "branches on its values"),
     (lambda: linear(lambda x: x + 1, (3,)), ValueError, "affine"),
+    (lambda: linear(lambda x: None, (3,)), ValueError, "returns no array"),
+    (lambda: linear(jnp.multiply, (3,), jnp.full(3, jnp.nan)), ValueError, "NaN or infinite values in params"),
     (lambda: linear(lambda x, y: x, (3,)), ValueError, r"does not take x of float64\[3\]"),
     (lambda: Identity("three"), TypeError, "a domain is a shape"),
     (lambda: LinearOperator().domain, NotImplementedError, "must define `domain`"),

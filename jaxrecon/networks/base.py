@@ -68,6 +68,11 @@ class Network:
         """Image channels that the architecture was made for; None where it does not say."""
         return getattr(self.factory, "channels", None)
 
+    @property
+    def ndim(self) -> int | None:
+        """Axes of the images that the architecture was made for; None where it does not say."""
+        return getattr(self.factory, "ndim", None)
+
     def __repr__(self):
         copies = "" if self.copies is None else f", {self.copies} weight sets"
         return f"Network({self.factory or 'module'}, {count_parameters(self):,} parameters{copies})"
@@ -156,11 +161,17 @@ def apply_to_image(network: Network, x: jax.Array, *conditions: Any) -> jax.Arra
     """The network on an image (..., ny, nx), real or complex.
 
     A complex image enters as two channels, its real and imaginary parts; where the architecture has one channel, the
-    two parts go through it one by one.
+    two parts go through it one by one. So do the slices of an image with more axes than the architecture (`ndim`).
 
     Raises:
-        ValueError: the module's output is not an image of the same shape and channels.
+        ValueError: an image of fewer axes; the module's output is not an image of the same shape and channels.
     """
+    axes = x.ndim if network.ndim is None else network.ndim
+    if x.ndim < axes:
+        raise ValueError(f"the network takes images of {axes} axes, got {describe(x)}; another one, such as a function "
+                         "rngs -> nnx.Module, may take fewer")
+    if x.ndim > axes:
+        return jax.vmap(lambda v: apply_to_image(network, v, *conditions))(x)
     if not is_complex(x):
         if network.channels == 2:
             raise ValueError(f"the network takes complex images (channels=2), got {describe(x)}; build it with "

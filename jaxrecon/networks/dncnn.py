@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from flax import nnx
 
 from .base import architecture
@@ -30,6 +32,7 @@ class DnCNN:
         True
     """
 
+    ndim: ClassVar[int] = 2
     channels: int = 1
     depth: int = 17
     features: int = 64

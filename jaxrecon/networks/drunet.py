@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,7 @@ class DRUNet:
         (9, 7, 1)
     """
 
+    ndim: ClassVar[int] = 2
     channels: int = 1
     features: tuple[int, ...] = (32, 64, 128)
     blocks: int = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ class UNet:
         (13, 10, 2)
     """
 
+    ndim: ClassVar[int] = 2
     channels: int = 1
     features: int = 32
     levels: int = 3

@@ -55,6 +55,9 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
     except TypeError as error:
         raise ValueError(f"fn does not take x of {describe(A.domain)}"
                          f"{'' if params is None else ' after params'}: {error}") from error
+    if not jax.tree.leaves(y):
+        raise ValueError(f"{getattr(fn, '__name__', fn)} returns no array for x of {describe(A.domain)}; does it lack "
+                         "its return?")
     # Abstract: finds x * x and the like without computing anything.
     try:
         jax.eval_shape(A.apply_adjoint, y)
@@ -63,6 +66,8 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
                          "transpose; at a point x0, jax.linearize(fn, x0)[1] is a linear function") from error
     if is_concrete(params):
         zero = A.apply(jnp.zeros(A.domain.shape, A.domain.dtype))
+        if is_concrete(zero) and any(bool(jnp.any(jnp.isnan(v))) for v in jax.tree.leaves(zero)):
+            raise ValueError("fn(0) is not a number: are there NaN or infinite values in params?")
         if is_concrete(zero) and any(bool(jnp.any(v != 0)) for v in jax.tree.leaves(zero)):
             raise ValueError("fn is affine, not linear: fn(0) is not 0; move the constant to the measurements, "
                              "b - fn(0)")

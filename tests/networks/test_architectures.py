@@ -1,5 +1,6 @@
 """Every architecture: what it computes, how many parameters it has, and what it keeps."""
 
+import dataclasses
 import functools
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 from scipy.signal import correlate2d
 
 from jaxrecon.networks.automap import AUTOMAP
-from jaxrecon.networks.base import build, count_parameters
+from jaxrecon.networks.base import apply_to_image, build, count_parameters
 from jaxrecon.networks.convnet import ConvNet
 from jaxrecon.networks.dncnn import DnCNN
 from jaxrecon.networks.drunet import DRUNet
@@ -144,6 +145,21 @@ def test_without_biases_networks_are_homogeneous(rng):
         np.testing.assert_allclose(run(net, 1e4 * x, *scaled), 1e4 * run(net, x, *sigma), rtol=1e-4, atol=1e-2)
     net = awake(DRUNet(features=(3, 4), bias=True))
     assert np.abs(run(net, 1e4 * x, 3e3) - 1e4 * run(net, x, 0.3)).max() > 1
+
+
+@pytest.mark.parametrize("recipe", [
+    ConvNet(features=3, residual=False), DnCNN(depth=2, features=3),
+    UNet(features=2, levels=1, residual=False), DRUNet(features=(2, 3), blocks=1)])
+def test_more_axes_are_slices_and_fewer_an_error(recipe, rng):
+    network = build(recipe, jax.random.key(0))
+    network = dataclasses.replace(network, parameters=jax.tree.map(lambda v: v + 0.1, network.parameters))
+    condition = (0.1,) if network.conditional else ()
+    for x in (rng.standard_normal((3, 6, 5)), rng.standard_normal((3, 6, 5)) + 1j * rng.standard_normal((3, 6, 5))):
+        x = jnp.asarray(x)
+        want = jnp.stack([apply_to_image(network, v, *condition) for v in x])
+        np.testing.assert_allclose(apply_to_image(network, x, *condition), want, atol=1e-6)
+    with pytest.raises(ValueError, match=r"images of 2 axes, got float64\[6\]"):
+        apply_to_image(network, jnp.ones(6), *condition)
 
 
 def test_the_noise_level_matters(rng):
