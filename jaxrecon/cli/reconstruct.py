@@ -65,7 +65,7 @@ def run(path: Path, method: str, prior: str | None, lam: str | None, iterations:
         "scale": np.float64(scale), "objective": np.zeros(0) if objective is None else np.asarray(objective),
         "version": installed("jaxrecon")})
     console = Console(soft_wrap=True, highlight=False)
-    parts = [f"{' x '.join(map(str, image.shape))} pixels", f"{b.shape[0]} coils", *about,
+    parts = [f"{' x '.join(map(str, image.shape))} pixels", f"{b.shape[0]} coil{'s' if b.shape[0] > 1 else ''}", *about,
              method if prior == "none" else f"{method}, {prior}, lam {weight:.3g}"]
     if method != "zero-filled":
         parts += [f"{iterations} iterations", f"{seconds:.1f} s"]

@@ -14,14 +14,19 @@ from ..value import is_complex, static, value
 
 
 def as_domain(domain: Any) -> jax.ShapeDtypeStruct:
-    """A shape, an array or a ShapeDtypeStruct as a ShapeDtypeStruct (JAX's default float where no dtype is given)."""
+    """A shape, an array or a ShapeDtypeStruct as a ShapeDtypeStruct.
+
+    JAX's default float where no dtype is given, or that of whole numbers; 64 bits only where JAX has them enabled.
+    """
     if isinstance(domain, int):
         domain = (domain,)
     if isinstance(domain, tuple | list):
         return jax.ShapeDtypeStruct(tuple(map(int, domain)), jnp.result_type(float))
     if not hasattr(domain, "shape") or not hasattr(domain, "dtype"):
         raise TypeError(f"a domain is a shape, an array or a jax.ShapeDtypeStruct, got {domain!r}")
-    return jax.ShapeDtypeStruct(tuple(domain.shape), jnp.dtype(domain.dtype))
+    dtype = jax.dtypes.canonicalize_dtype(domain.dtype)
+    return jax.ShapeDtypeStruct(tuple(domain.shape), dtype if jnp.issubdtype(dtype, jnp.inexact) else
+                                jnp.result_type(float))
 
 
 @value
