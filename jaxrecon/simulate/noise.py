@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,8 @@ from jax.typing import ArrayLike
 from ..value import describe, is_concrete, norm, safe_divide
 
 
-def add_noise(key: jax.Array, b: ArrayLike, *, snr: ArrayLike | None = None, sigma: ArrayLike | None = None,
-              mask: ArrayLike | None = None, covariance: ArrayLike | None = None) -> jax.Array:
+def add_noise(key: jax.Array, b: Any, *, snr: ArrayLike | None = None, sigma: ArrayLike | None = None,
+              mask: Any = None, covariance: ArrayLike | None = None) -> Any:
     """b + n, n Gaussian (complex where b is) on the measured samples: n = sigma L w, L L^H = covariance, w white.
 
     sigma is the standard deviation per real component: E|n|^2 = sigma^2 per real sample, 2 sigma^2 per complex one.
@@ -19,7 +21,8 @@ def add_noise(key: jax.Array, b: ArrayLike, *, snr: ArrayLike | None = None, sig
 
     Args:
         key: jax.random.key.
-        b: data, real or complex, any shape; coils on the leading axis where `covariance` is given.
+        b: data, real or complex, any shape; coils on the leading axis where `covariance` is given. Or a tuple of data,
+            as of `jr.stack`: one level for all, `snr` that of the whole, `mask` a tuple too.
         snr: in dB. Give either `snr` or `sigma`.
         sigma: standard deviation per real component; a scalar or an array broadcast against b.
         mask: broadcast against b; noise is added only where it is not zero. None: everywhere.
@@ -40,9 +43,11 @@ def add_noise(key: jax.Array, b: ArrayLike, *, snr: ArrayLike | None = None, sig
         >>> float(jnp.round(10 * jnp.log10(ratio), 6))
         20.0
     """
-    b = _floating(b)
     if (snr is None) == (sigma is None):
         raise ValueError(f"add_noise: give either snr (dB) or sigma, got snr={snr} and sigma={sigma}")
+    if isinstance(b, tuple | list):
+        return _add_to_parts(key, b, snr, sigma, mask, covariance)
+    b = _floating(b)
     measured = _measured(mask, b, "add_noise")
     n = jax.random.normal(key, b.shape, b.dtype)
     if jnp.iscomplexobj(b):
@@ -58,6 +63,21 @@ def add_noise(key: jax.Array, b: ArrayLike, *, snr: ArrayLike | None = None, sig
         scale = jnp.asarray(sigma, n.real.dtype)
         _fits(scale.shape, b, "sigma", "add_noise")
     return b + scale * n
+
+
+def _add_to_parts(key, b, snr, sigma, mask, covariance):
+    masks = [None] * len(b) if mask is None else mask
+    if covariance is not None or not isinstance(masks, tuple | list) or len(masks) != len(b):
+        raise ValueError(f"add_noise: a tuple of {len(b)} data takes no covariance, and as mask None or a tuple of as "
+                         f"many, got {describe(mask) if covariance is None else 'a covariance'}")
+    parts, keys = [_floating(v) for v in b], jax.random.split(key, len(b))
+    if snr is None:
+        noisy = [add_noise(k, v, sigma=sigma, mask=m) for k, v, m in zip(keys, parts, masks, strict=True)]
+        return type(b)(noisy)
+    noise = [add_noise(k, 0 * v, sigma=1.0, mask=m) for k, v, m in zip(keys, parts, masks, strict=True)]
+    signal = [jnp.where(_measured(m, v, "add_noise"), v, 0) for v, m in zip(parts, masks, strict=True)]
+    scale = safe_divide(norm(signal), norm(noise)) * _amplitude(snr, norm(signal).dtype)
+    return type(b)([v + scale.astype(v.real.dtype) * n for v, n in zip(parts, noise, strict=True)])
 
 
 def noise_level(b: ArrayLike, snr: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:

@@ -62,6 +62,24 @@ def test_covariance_of_the_coils(rng, dtype):
     assert snr_db(b, add_noise(KEY, b, snr=12, covariance=c)) == pytest.approx(12, abs=1e-9)
 
 
+def test_a_tuple_of_data_has_one_level_and_one_snr(rng):
+    b = (jnp.asarray(rng.standard_normal((30, 40)), "float32"), jnp.asarray(5 * rng.standard_normal(900) + 1j))
+    mask = (None, rng.random(900) < 0.5)
+    noisy = add_noise(KEY, b, snr=20, mask=mask)
+    assert [v.dtype for v in noisy] == ["float32", "complex128"] and isinstance(noisy, tuple)
+    n = [np.asarray(u - v) for u, v in zip(noisy, b, strict=True)]
+    seen = [np.asarray(b[0]), np.asarray(b[1])[mask[1]]]
+    power = [sum(np.sum(np.abs(v) ** 2) for v in parts) for parts in (seen, n)]
+    np.testing.assert_allclose(10 * np.log10(power[0] / power[1]), 20, rtol=1e-5)
+    assert np.all(n[1][~mask[1]] == 0)
+    np.testing.assert_allclose(np.std(n[0]), np.std(n[1][mask[1]].real), rtol=0.15)
+    level = add_noise(KEY, list(b), sigma=0.3)
+    np.testing.assert_allclose(np.std(level[0] - b[0]), 0.3, rtol=0.1)
+    assert not np.allclose((level[0] - b[0]).ravel()[:900], (level[1] - b[1]).real)
+    with pytest.raises(ValueError, match="a tuple of 2 data takes no covariance, and as mask None or a tuple"):
+        add_noise(KEY, b, snr=20, mask=mask[1])
+
+
 def test_same_key_same_noise_and_jit_vmap_grad():
     b = jnp.ones((5, 6), complex)
     np.testing.assert_array_equal(add_noise(KEY, b, sigma=1), add_noise(KEY, b, sigma=1))
