@@ -31,8 +31,9 @@ class Solution:
         history: what was recorded after each iteration: None, an array (record: a name or a Partial), or a dict of
             arrays by name. After an early stop the remaining entries are NaN (0 for integers).
         iterations: number of iterations made.
-        ok: False where x is not finite, or a tolerance was given and not reached; with differentiate="implicit" also
-            where the fixed-point residual is above 1e-6 (float32: 3e-4), so that gradients are not to be trusted.
+        ok: False where x is not finite, or a tolerance was given and not reached; without one it says nothing of
+            convergence (record="objective" does). With differentiate="implicit" also where the fixed-point residual is
+            above 1e-6 (float32: 3e-4), so that gradients are not to be trusted.
         fixed_point_residual: |T(z) - z| / |z| for one more step T, of all the solver's variables z or of x alone,
             whichever is larger. None unless differentiate="implicit".
     """
