@@ -76,7 +76,8 @@ class PDHG(_PrimalDual):
     """min 1/2 |A x - b|^2 + sum_i g_i(K_i x) with A, too, behind a dual variable (Chambolle and Pock 2011).
 
     Needs no inverse and no gradient of the data term. Where A is badly conditioned (CT, blur) it takes thousands of
-    iterations; one prior goes faster by FISTA (`Constrained`), several by ADMM. Convergent for tau sigma |(A, K)|^2 < 1.
+    iterations; one prior goes faster by FISTA (`Constrained`), several by ADMM. Convergent for
+    tau sigma |(A, K)|^2 < 1.
 
     Args:
         prior: one prior or a list of them.
