@@ -44,12 +44,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
 def test_a_domain_of_whole_numbers_is_of_floats():
     assert linear(jnp.cumsum, np.zeros(3, "uint8")).domain.dtype == jnp.float64
     assert linear(jnp.cumsum, np.zeros(3, "float32")).domain.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("case", CASES)
 def test_matrix_of_every_operator(case):
     operator, matrix = CASES[case]
     tolerance = 1e-6 if "single" in case else 1e-13
