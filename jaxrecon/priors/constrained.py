@@ -37,7 +37,7 @@ class Constrained(Prior):
     """
 
     prior: TV | FusedLasso
-    constraint: Constraint
+    constraint: Prior
 
     def check(self):
         if not isinstance(self.prior, TV | FusedLasso):
