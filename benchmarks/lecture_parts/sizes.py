@@ -45,6 +45,8 @@ def draw(rows: Mapping[str, dict[str, Any]]) -> None:
     axes = figure.add_subplot()
     for name, colour in zip(LEARNED, runs.COLOURS, strict=False):
         mine = [row for training, row in found.items() if TRAININGS[training][0] == name]
+        if not mine:
+            continue
         axes.semilogx([row["training images"] for row in mine], [row[f"{LEVEL} dB"] for row in mine], "o-",
                       color=colour, label=methods.METHODS[name].label)
     for name, style in CLASSICAL.items():
