@@ -28,16 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lecture_parts"))
 import figures
 import jax
 import methods
-import optax
 import runs
 import sizes
+import trainings
 from cartesian_mri import applications
 from mri_data import Scan
 from timing import compile_and_median
+from trainings import SCRIPT
 
 import jaxrecon as jr
 
-SCRIPT = "lecture"
 README = Path(__file__).resolve().parents[1] / "README.md"
 MARKS = ("<!-- lecture: benchmarks/lecture.py -->", "<!-- /lecture -->")
 
@@ -46,12 +46,9 @@ def learn(name: str, method: methods.Method, args: Any) -> tuple[Any, dict[str, 
     steps = args.steps or method.steps
     scan = methods.scans(method.task, (min(methods.LEVELS), max(methods.LEVELS)))
     batched = ("mask",) if method.task == "mri" else ()
-    validation = jr.Simulated(scan, 4 * methods.VALIDATION, batched=batched).batch(jax.random.key(1), 0)
-    schedule = optax.warmup_cosine_decay_schedule(1e-5, 1e-3, steps // 20, steps, 1e-5)
-    run = runs.train(SCRIPT, name, method.make(), jr.Simulated(scan, method.batch, batched=batched), steps,
-                     minutes=args.minutes, resume=args.resume, optimizer=optax.adam(schedule), clip=1.0,
-                     validation=jr.Examples(*validation, batch_size=8, batched=batched),
-                     validate_every=max(1, steps // 20))
+    validation = trainings.examples(scan, 1, 4 * methods.VALIDATION, batched)
+    stream = jr.Simulated(scan, method.batch, batched=batched)
+    run = trainings.train(name, method.make(), stream, validation, steps, args)
     jr.save(runs.RUNS / SCRIPT / name / "model.jr", run.reconstructor)
     return run.reconstructor, {"training images": int(run.log.step[-1]) * method.batch,
                                "training minutes": run.seconds / 60, "steps": run.note}

@@ -4,8 +4,8 @@
 
 levels    MRI 64^2, 2-fold: white noise of five levels, .02 to .08 of the image's maximum per real component. One
           unrolled network is trained over a range a little wider (what is at the end of a range is learned worst), five
-          at one level each, all six for the same number of steps. TV
-          with the best lam at each level, and with one lam, the best in the middle.
+          at one level each, all six for the same number of steps. TV with the best lam at each level, and with one lam,
+          the best in the middle.
           All networks estimate the level from the image that they start from, and set the scale of their channels by
           it; nobody tells them.
 kinds     CT 64^2, 60 views: white noise, counts (Poisson), noise correlated between neighbouring detectors, and

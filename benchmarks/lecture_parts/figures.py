@@ -11,12 +11,17 @@ import jax.numpy as jnp
 import methods
 import numpy as np
 import runs
+from trainings import SCRIPT
 
 import jaxrecon as jr
 
-SCRIPT = "lecture"
 SHOWN, LEVEL = 3, 30  # the test image and the noise in dB that are drawn
 TITLES = {"mri": "Cartesian MRI, a quarter of the lines", "ct": "CT, 30 views"}
+
+
+def tidy(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.6)
 
 
 def truth(task: str) -> jax.Array:
@@ -45,8 +50,7 @@ def against_time(rows: Mapping[str, dict[str, Any]]) -> None:
                           xytext=(5, 4 if i % 2 else -9), textcoords="offset points")
         axes.set(title=TITLES[task], xlabel="ms per image", ylabel=f"PSNR at {LEVEL} dB of noise")
         axes.margins(x=0.25, y=0.12)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#dddddd", linewidth=0.6)
+        tidy(axes)
     jr.plots.save_figure(figure, runs.DOCS / f"{SCRIPT}_time.png", dpi=90)
 
 
@@ -81,8 +85,7 @@ def draw_iterations(path: Path, task: str, curves: Mapping[str, Any], points: Ma
     for marker, (name, value) in zip("s*", points.items(), strict=False):
         axes.plot(methods.ITERATIONS, value, marker, color="black", label=name, linestyle="none")
     axes.set(title=TITLES[task], xlabel="iterations", ylabel="PSNR in dB")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.6)
+    tidy(axes)
     axes.legend(frameon=False, fontsize=7)
     jr.plots.save_figure(figure, path, dpi=90)
 

@@ -93,8 +93,8 @@ def reconstruct(scan: Scan) -> list[Result]:
     scale, start = jnp.max(jnp.abs(A.H(b))), jnp.maximum(jr.FBP("hann")(A, b), 0)
 
     def tv(lam, *constraints):
-        tv = jr.TV(lam * scale)
-        return jr.FISTA(jr.Constrained(tv, *constraints) if constraints else tv)
+        prior = jr.TV(lam * scale)
+        return jr.FISTA(jr.Constrained(prior, *constraints) if constraints else prior)
 
     def best(*constraints):
         """By fewer iterations than the picture gets."""

@@ -7,10 +7,15 @@ from typing import Any
 import jax
 
 from ..fidelity import Problem
+from ..operator import LinearOperator
 
 
 class ConsistencyStep:
     """x -> (x nearer to A x = b, the weight t at which a prior follows: x <- prior.prox(x, t))."""
+
+    def prepare(self, A: LinearOperator) -> LinearOperator:
+        """A with what the step asks of it for every image: done once where A is the same for many."""
+        return A
 
     def setup(self, problem: Problem) -> Any:
         """What does not change over iterations; may depend on the leaves of the step."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..operator import with_norm
 from ..priors.base import scalar_like
 from ..value import is_concrete, safe_divide, value
 from .base import ConsistencyStep
@@ -30,6 +31,9 @@ class GradientStep(ConsistencyStep):
     def check(self):
         if is_concrete(self.step) and bool(np.any(np.asarray(self.step) <= 0)):
             raise ValueError(f"GradientStep needs step > 0 (in units of 1/|A|^2), got {self.step}")
+
+    def prepare(self, A):
+        return with_norm(A)
 
     def setup(self, problem):
         return safe_divide(scalar_like(self.step, problem.domain), problem.curvature())

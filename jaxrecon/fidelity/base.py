@@ -98,5 +98,6 @@ def like_measurements(name: str, w: Any, b: Any) -> jax.Array:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{name} of shape {w.shape} does not broadcast to the measurements, {b.shape}")
+        verb = "do" if name.endswith("weights") else "does"
+        raise ValueError(f"{name} of shape {w.shape} {verb} not broadcast to the measurements, {b.shape}")
     return jnp.broadcast_to(w, b.shape)

@@ -48,9 +48,9 @@ class Consistent:
         check_step(self.dc)
 
     def prepare(self, A: LinearOperator) -> LinearOperator:
-        """A with what the reconstructor finds of it once."""
+        """A with what both ask of it: for many images of one A."""
         prepare = getattr(self.reconstructor, "prepare", None)
-        return A if prepare is None else prepare(A)
+        return self.dc.prepare(A if prepare is None else prepare(A))
 
     def __call__(self, A: LinearOperator, b: Any) -> jax.Array:
         step = Alternating(self.dc, L2(0.0))

@@ -12,7 +12,7 @@ from ..consistency import ConsistencyStep, GradientStep
 from ..consistency.base import check_step
 from ..fidelity import cast_measurements
 from ..networks.base import Network, build
-from ..operator import LinearOperator, with_norm, without_norm
+from ..operator import LinearOperator, without_norm
 from ..parameters import noise_level
 from ..solvers import Alternating, unroll
 from ..value import repeated, static, value
@@ -77,8 +77,8 @@ class Unrolled:
         object.__setattr__(self, "key", None)
 
     def prepare(self, A: LinearOperator) -> LinearOperator:
-        """A with its norm, where the data consistency asks for it: for many images of one A."""
-        return with_norm(A) if isinstance(self.dc, GradientStep) else A
+        """A with what the data consistency asks of it: for many images of one A."""
+        return self.dc.prepare(A)
 
     def __call__(self, A: LinearOperator, b: Any) -> jax.Array:
         b, _ = cast_measurements(A, b)

@@ -46,7 +46,7 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         >>> A.H(jnp.array([1.0, 1.0, 1.0])).tolist()
         [3.0, 2.0, 1.0]
     """
-    A = Function(params, fn, as_domain(domain))
+    A, name = Function(params, fn, as_domain(domain)), getattr(fn, "__name__", fn)
     try:
         y = A.codomain
     except (jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError) as error:
@@ -56,19 +56,18 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         raise ValueError(f"fn does not take x of {describe(A.domain)}"
                          f"{'' if params is None else ' after params'}: {error}") from error
     if not jax.tree.leaves(y):
-        raise ValueError(f"{getattr(fn, '__name__', fn)} returns no array for x of {describe(A.domain)}; does it lack "
-                         "its return?")
+        raise ValueError(f"{name} returns no array for x of {describe(A.domain)}; does it lack its return?")
     # Abstract: finds x * x and the like without computing anything.
     try:
         jax.eval_shape(A.apply_adjoint, y)
     except ValueError as error:
-        raise ValueError(f"{getattr(fn, '__name__', fn)} is not linear in x of {describe(A.domain)}: JAX finds no "
-                         "transpose; at a point x0, jax.linearize(fn, x0)[1] is a linear function") from error
+        raise ValueError(f"{name} is not linear in x of {describe(A.domain)}: JAX finds no transpose; at a point x0, "
+                         "jax.linearize(fn, x0)[1] is a linear function") from error
     if is_concrete(params):
         zero = A.apply(jnp.zeros(A.domain.shape, A.domain.dtype))
-        if is_concrete(zero) and any(bool(jnp.any(jnp.isnan(v))) for v in jax.tree.leaves(zero)):
-            raise ValueError("fn(0) is not a number: are there NaN or infinite values in params?")
         if is_concrete(zero) and any(bool(jnp.any(v != 0)) for v in jax.tree.leaves(zero)):
+            if any(bool(jnp.any(jnp.isnan(v))) for v in jax.tree.leaves(zero)):
+                raise ValueError("fn(0) is not a number: are there NaN or infinite values in params?")
             raise ValueError("fn is affine, not linear: fn(0) is not 0; move the constant to the measurements, "
                              "b - fn(0)")
     return A

@@ -70,14 +70,13 @@ def _add_to_parts(key, b, snr, sigma, mask, covariance):
     if covariance is not None or not isinstance(masks, tuple | list) or len(masks) != len(b):
         raise ValueError(f"add_noise: a tuple of {len(b)} data takes no covariance, and as mask None or a tuple of as "
                          f"many, got {describe(mask) if covariance is None else 'a covariance'}")
-    parts, keys = [_floating(v) for v in b], jax.random.split(key, len(b))
-    if snr is None:
-        noisy = [add_noise(k, v, sigma=sigma, mask=m) for k, v, m in zip(keys, parts, masks, strict=True)]
-        return type(b)(noisy)
-    noise = [add_noise(k, 0 * v, sigma=1.0, mask=m) for k, v, m in zip(keys, parts, masks, strict=True)]
-    signal = [jnp.where(_measured(m, v, "add_noise"), v, 0) for v, m in zip(parts, masks, strict=True)]
-    scale = safe_divide(norm(signal), norm(noise)) * _amplitude(snr, norm(signal).dtype)
-    return type(b)([v + scale.astype(v.real.dtype) * n for v, n in zip(parts, noise, strict=True)])
+    parts, keys, level = [_floating(v) for v in b], jax.random.split(key, len(b)), 1.0 if sigma is None else sigma
+    noise = [add_noise(k, jnp.zeros_like(v), sigma=level, mask=m) for k, v, m in zip(keys, parts, masks, strict=True)]
+    if snr is not None:
+        signal = [jnp.where(_measured(m, v, "add_noise"), v, 0) for v, m in zip(parts, masks, strict=True)]
+        scale = safe_divide(norm(signal), norm(noise)) * _amplitude(snr, norm(signal).dtype)
+        noise = [scale.astype(n.real.dtype) * n for n in noise]
+    return type(b)([v + n for v, n in zip(parts, noise, strict=True)])
 
 
 def noise_level(b: ArrayLike, snr: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..fidelity import like_measurements
 from ..operator import LinearOperator, RealPart, without_norm
 from ..operator.algebra import Composed, Scaled
 from ..operator.base import Wrapper
@@ -147,21 +148,13 @@ class SSDU(SelfSupervised):
         b = checked_measurements("SSDU", A, b)
         (A, b), (other, u) = self.split(A, b, need_key("SSDU", key))
         x = image(reconstructor, A, b)
-        measured, w = measured_samples(other, u), self._weights(u)
+        measured = measured_samples(other, u)
+        w = like_measurements("SSDU: weights", 1 if self.weights is None else self.weights, u)
         error, root = jnp.where(measured, other.apply(x) - u, 0), jnp.sqrt(w)
         if self.distance == "l2":
             return norm_squared(root * error) / real_values(measured, u), x
         l1, size = jnp.sum(w * magnitude(error)), jnp.sum(w * magnitude(u))
         return safe_divide(norm(root * error), norm(root * u)) + safe_divide(l1, size), x
-
-    def _weights(self, u):
-        w = jnp.asarray(1.0 if self.weights is None else self.weights, u.real.dtype)
-        try:
-            jnp.broadcast_to(w, u.shape)
-        except ValueError:
-            raise ValueError(f"SSDU: weights of shape {w.shape} do not broadcast to the measurements, {u.shape}"
-                             ) from None
-        return w
 
 
 def sampler(A: LinearOperator) -> LinearOperator:
