@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxrecon as jr
 from jaxrecon.operator import LinearOperator, matched_pair
 from jaxrecon.testing import check_operator
 from jaxrecon.value import static, value
@@ -208,6 +209,22 @@ def test_trees_as_x_and_as_measurements(rng):
     y = jnp.arange(3.0), jnp.arange(2.0)
     same(jax.linear_transpose(lambda x: matched_pair(ahead, back, a, x), x)(y), jax.linear_transpose(
         lambda x: ahead(a, x), x)(y))
+
+
+@pytest.mark.parametrize("adjoint, found", [
+    (lambda a, y: (a.T @ y)[:1], r"float64\[1\]"), (lambda a, y: a.T @ y + 0j, r"complex128\[2\]"),
+    (lambda a, y: (a.T @ y, y), r"\(float64\[2\], float64\[3\]\)")])
+def test_an_adjoint_that_does_not_fit_is_named(adjoint, found):
+    a = jnp.ones((3, 2))
+
+    def apply(x):
+        return matched_pair(lambda a, x: a @ x, adjoint, a, x)
+
+    message = rf"the adjoint gives {found}, and x is float64\[2\]"
+    with pytest.raises(ValueError, match=message):
+        jr.linear(apply, (2,))
+    with pytest.raises(ValueError, match=message):
+        jax.vmap(jax.grad(lambda x: jnp.sum(apply(x))))(jnp.ones((4, 2)))
 
 
 SHARDED = """

@@ -15,6 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..value import describe, is_complex
+
+
+class WrongAdjoint(ValueError):
+    """Of a pair whose maps do not belong together."""
+
 
 def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any, *, batch_last: bool = False) -> Any:
     """y = A(data) x, whose transpose JAX takes from `adjoint` instead of transposing `forward`.
@@ -29,6 +35,9 @@ def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any, *, bat
 
     Returns:
         forward(data, x).
+
+    Raises:
+        ValueError: where it is transposed, an adjoint whose values are not of the shape of x, or complex for real x.
 
     Example:
         >>> A = jnp.array([[1.0, 2.0], [3.0, 4.0]])
@@ -46,14 +55,29 @@ def matched_pair(forward: Callable, adjoint: Callable, data: Any, x: Any, *, bat
     def flat_forward(d, v):
         return jax.tree.leaves(forward(jax.tree.unflatten(data_tree, d), jax.tree.unflatten(x_tree, v)))
 
+    leaves = _equally_varying([*map(jnp.asarray, data_leaves), *map(jnp.asarray, x_leaves)])
+    expected = jax.tree.unflatten(x_tree, [jax.typeof(a) for a in leaves[len(data_leaves):]])
+
     def flat_transpose(d, v):
         y = jax.tree.unflatten(y_tree, [jnp.conj(c) for c in v])
-        return [jnp.conj(c) for c in jax.tree.leaves(adjoint(jax.tree.unflatten(data_tree, d), y))]
+        x = adjoint(jax.tree.unflatten(data_tree, d), y)
+        _check_adjoint(x, expected, batch_last)
+        return [jnp.conj(c) for c in jax.tree.leaves(x)]
 
-    leaves = _equally_varying([*map(jnp.asarray, data_leaves), *map(jnp.asarray, x_leaves)])
     y = pair.bind(*leaves, forward=flat_forward, transpose=flat_transpose, num_data=len(data_leaves),
                   batch_last=batch_last)
     return jax.tree.unflatten(y_tree, y)
+
+
+def _check_adjoint(x, expected, batch_last):
+    """Shapes, and real for real; JAX casts a precision. A batch in the last axis may have any length."""
+    def kind(a):
+        return a.shape[:-1] if batch_last else a.shape, is_complex(a)
+
+    if jax.tree.structure(x) != jax.tree.structure(expected) or any(
+            kind(a) != kind(e) for a, e in zip(jax.tree.leaves(x), jax.tree.leaves(expected), strict=True)):
+        raise WrongAdjoint(f"matched_pair: the adjoint gives {describe(x)}, and x is {describe(expected)}; it must map "
+                           "y back to where x lies")
 
 
 def _equally_varying(leaves):

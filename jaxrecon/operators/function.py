@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..operator import LinearOperator
+from ..operator.pair import WrongAdjoint
 from ..value import describe, is_concrete, static, value
 from .elementary import as_domain
 
@@ -39,7 +40,8 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         params: arrays that fn depends on, as leaves: new values do not compile again, and gradients reach them.
 
     Raises:
-        ValueError: fn is not linear in x (as far as JAX sees), or fn(0) is not 0.
+        ValueError: fn is not linear in x (as far as JAX sees), or fn(0) is not 0; a `jr.matched_pair` in it whose
+            adjoint does not fit.
 
     Example:
         >>> A = jr.linear(jnp.cumsum, (3,))
@@ -60,6 +62,8 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
     # Abstract: finds x * x and the like without computing anything.
     try:
         jax.eval_shape(A.apply_adjoint, y)
+    except WrongAdjoint:
+        raise
     except ValueError as error:
         raise ValueError(f"{name} is not linear in x of {describe(A.domain)}: JAX finds no transpose; at a point x0, "
                          "jax.linearize(fn, x0)[1] is a linear function") from error
