@@ -44,6 +44,8 @@ SCRIPT = "self_supervised"
 # ---- denoising
 
 SIGMA, PATCH, PATCHES, HELD_OUT = 25 / 255, 40, 8000, 200
+# SURE's gradient is the noisier one: after as many patches, in batches of 8, it was .4 dB further behind the truth's.
+BATCH = 32
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "grass", "gravel", "brick", "horse", "retina", "cell")
 TEST_PHOTOGRAPHS = ("camera", "chelsea", "clock_motion", "rocket")
 
@@ -73,7 +75,7 @@ def denoise_data(truth: bool) -> tuple[Any, Any]:
     b, x = patches()
     A, x = identity((PATCH, PATCH)), x if truth else None
     first, last = slice(0, PATCHES), slice(PATCHES, None)
-    return (jr.Examples(A, b[first], x if x is None else x[first], batch_size=8),
+    return (jr.Examples(A, b[first], x if x is None else x[first], batch_size=BATCH),
             jr.Examples(A, b[last], x if x is None else x[last], batch_size=8))
 
 
@@ -162,7 +164,8 @@ TRAININGS = {
     "fixed-sure": Training("fixed", SURE_MRI, "SURE: cannot see the null space"),
     "fixed-sure-ei": Training("fixed", Equivariant(SURE_MRI), "SURE, equivariant"),
 }
-STEPS = {"denoise": 8000, "mri": 1000, "fixed": 600}
+STEPS = {"denoise": 4000, "mri": 1000, "fixed": 600}
+RATES = {"denoise": 2e-3, "mri": 1e-3, "fixed": 1e-3}  # of Adam, at most
 TARGETS = {"denoise-sure": 0.5, "mri-ssdu": 1.0, "mri-ssdu-ei": 1.0, "mri-sure-ei": 1.0}  # dB from supervised
 MAKE: dict[str, Callable] = {"denoise": denoiser, "mri": unrolled, "fixed": unrolled}
 DATA: dict[str, Callable] = {"denoise": denoise_data, "mri": partial(mri_data_sets, False),
@@ -175,7 +178,7 @@ def learn(name: str, args: Any) -> None:
     task, loss, label = TRAININGS[name]
     data, validation = DATA[task](loss == "mse")
     steps = args.steps or STEPS[task]
-    schedule = optax.warmup_cosine_decay_schedule(1e-5, 1e-3, max(1, steps // 20), steps, 1e-5)
+    schedule = optax.warmup_cosine_decay_schedule(1e-5, RATES[task], max(1, steps // 20), steps, 1e-5)
     fresh = MAKE[task](jax.random.key(3))
     run = runs.train(SCRIPT, name, fresh, data, steps, minutes=args.minutes, resume=args.resume, loss=loss, clip=1.0,
                      optimizer=optax.adam(schedule), validation=validation)

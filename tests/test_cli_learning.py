@@ -305,6 +305,15 @@ def test_any_saved_reconstructor_serves_as_a_model(here):
         np.testing.assert_allclose(file["image"], x, atol=1e-4)
 
 
+def test_what_a_model_was_not_trained_for_is_said(here):
+    model = untrained(here)
+    kspace = np.random.default_rng(0).standard_normal((2, 2 * N, 2 * N)).astype("complex64")
+    np.savez("scan.npz", kspace=kspace, maps=np.ones_like(kspace))
+    said = done("reconstruct", "scan.npz", "--model", model, "-o", "out.npz")
+    assert f"was trained on {N} x {N} pixels, the scan has {2 * N} x {2 * N}" in said
+    assert "1 coil, the scan has 2; " in said and "-fold undersampling, the scan has 1-fold" in said
+
+
 def test_the_keys_are_printed():
     said = done("train", "--keys")
     for key, k in TRAINING.items():

@@ -107,13 +107,9 @@ class Scene:
 
 
 def total_variation(lam: float, box: bool, iterations: int = 300) -> jr.Iterative:
-    """Enough iterations: twice as many change the PSNR by less than .01 dB (`main` measures it)."""
-    if not box:
-        return jr.Iterative(jr.FISTA(jr.TV(lam)), iterations)
-    # The dual of TV is of the size of lam: a smaller step for it than the default, which leaves a longer one for x.
-    squared, sigma = 3750.0, 30.0  # |A|^2 in pixels
-    return jr.Iterative(jr.CondatVu([jr.TV(lam), jr.Box(0, 1)], tau=0.99 / (squared / 2 + 8 * sigma), sigma=sigma),
-                        4 * iterations)
+    """Enough iterations: twice as many change the PSNR by less than .01 dB (`classical` measures it)."""
+    prior = jr.TV(lam)
+    return jr.Iterative(jr.FISTA(jr.Constrained(prior, jr.Box(0, 1)) if box else prior), iterations)
 
 
 def classical(name: str, scene: Scene) -> dict[str, Any]:
@@ -132,15 +128,16 @@ def classical(name: str, scene: Scene) -> dict[str, Any]:
                      f"lam {lam:g}; twice the iterations: {float(twice - once):+.3f} dB")
 
 
-def untrained(name: str, features: int | None, iterations: int) -> Any:
-    key = jax.random.key(0)
+def untrained(name: str, features: int | None, iterations: int | None) -> Any:
+    features, key = features or 16, jax.random.key(0)
     if name == "unet":
-        return jr.PostProcessed(FILTER, jr.networks.UNet(features=features or 16, levels=4), key=key)
+        return jr.PostProcessed(FILTER, jr.networks.UNet(features=features, levels=4), key=key)
     if name == "lpd_filtered":
-        return primal_dual.reconstructor(iterations, features or 16, FILTER, key)
+        return primal_dual.reconstructor(iterations or 6, features, FILTER, key)
     if name == "lpd":
-        return jr.LearnedPrimalDual(iterations, features or 16, initial=FILTER, key=key)
-    return jr.Unrolled(jr.networks.ConvNet(features=features or 16, depth=3), iterations, initial=FILTER, key=key)
+        return jr.LearnedPrimalDual(iterations or 6, features, initial=FILTER, key=key)
+    # After 300 steps, 6 networks of 3 layers reach 26.41 dB (validation), 6 of 5 layers 26.74, 10 of 3 layers 26.79.
+    return jr.Unrolled(jr.networks.ConvNet(features=features, depth=5), iterations or 10, initial=FILTER, key=key)
 
 
 def training_data(scene: Scene, images: int, batch: int, upscale: str) -> Any:
@@ -193,7 +190,7 @@ def main() -> None:
     names = (*CLASSICAL, *TRAINED)
     parser = runs.parser(__doc__, names)
     parser.add_argument("--features", type=int, help="default: 16 (published: 32)")
-    parser.add_argument("--iterations", type=int, default=6, help="(published: 10)")
+    parser.add_argument("--iterations", type=int, help="default: 6 (published: 10); unrolled: 10")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3, help="of Adam, at the beginning")
     parser.add_argument("--images", type=int, default=0, help="training images made once; 0: new ones for every step")

@@ -105,7 +105,7 @@ def reconstruct(
     Minimises 1/2 |A x - b|² + lam prior(x), with b scaled so that 99 % of the pixels of the zero-filled (or
     gridded) image lie below 1: one lam then means the same for every scanner. The image is scaled back.
 
-    With --model the image is that of a trained reconstructor, which takes the samples as they are. A model for CT takes
+    With --model the image is that of a trained reconstructor, in whatever units the samples are. A model for CT takes
     an .npz file with sinogram (views, detectors).
 
     OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective and version.

@@ -15,7 +15,7 @@ from ..io import middle
 from ..io.npz import list_npz, read_arrays
 from .errors import Failure, of_the_input
 from .info import installed
-from .models import direct, read_model
+from .models import direct, read_model, unlike_training
 from .reconstruct import check_outputs, write
 from .scans import Problem, problem, read
 from .tasks import scanner
@@ -50,6 +50,9 @@ def run(path: Path, model: Path, maps: str, output: Path | None, png: Path | Non
     what = type(reconstructor).__name__ if c is None else c.method["name"]
     parts = [f"{' x '.join(map(str, image.shape))} pixels", *about, f"{what} of {model}", f"{seconds:.1f} s"]
     console.print("; ".join(parts), markup=False)
+    unlike = None if c is None or c.task == "ct" else unlike_training(c, A)
+    if unlike is not None:
+        console.print(f"{model} was {unlike}", markup=False)
     for written in (output, png):
         if written is not None:
             console.print(f"wrote {written}", markup=False)

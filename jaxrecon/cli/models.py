@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ..analytic import FBP
 from ..consistency import GradientStep, ProximalStep, SampleReplacement
 from ..learned import LearnedInverse, LearnedPrimalDual, PostProcessed, Unrolled
 from ..networks import ARCHITECTURES
 from ..operator import LinearOperator, operator_norm
+from ..parameters import measured
 from ..reconstruct import ZeroFilled
 from ..saving import load, read_about
 from ..value import is_complex
@@ -61,6 +63,22 @@ def _network(c: Config, A: LinearOperator, channels: int) -> Any:
                "outputs": pixels * channels}
     fields = {f.name for f in dataclasses.fields(architecture)}
     return architecture(**arguments, **{name: v for name, v in derived.items() if name in fields})
+
+
+def unlike_training(c: Config, A: LinearOperator) -> str | None:
+    """In words: what of an MR scan is not as in the training, where it is to be seen."""
+    trained, coils, shape = c.scan["acceleration"], A.codomain.shape[0], A.domain.shape
+    fraction = float(jnp.mean(measured(A)))
+    found = []
+    if shape != (c.size, c.size):
+        found.append((f"{c.size} x {c.size} pixels", " x ".join(map(str, shape))))
+    if (coils > 1) != (c.scan["coils"] > 1):
+        found.append((f"{c.scan['coils']} coil{'s' if c.scan['coils'] > 1 else ''}", str(coils)))
+    if A.codomain.shape[1:] != shape:
+        found.append(("Cartesian k-space", "a trajectory"))
+    elif not 1 / 1.5 < fraction * trained < 1.5:
+        found.append((f"{trained:g}-fold undersampling", f"{1 / fraction:.3g}-fold"))
+    return "; ".join(f"trained on {there}, the scan has {here}" for there, here in found) or None
 
 
 def read_model(path: Path) -> tuple[Any, Config | None]:
