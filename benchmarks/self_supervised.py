@@ -43,9 +43,8 @@ SCRIPT = "self_supervised"
 
 # ---- denoising
 
-SIGMA, PATCH, PATCHES, HELD_OUT = 25 / 255, 40, 8000, 200
-# SURE's gradient is the noisier one: after as many patches, in batches of 8, it was .4 dB further behind the truth's.
-BATCH = 32
+# SURE fits the noise of the patches where they are few: of 8000, each seen 16 times, its loss was 1.9 % too low.
+SIGMA, PATCH, PATCHES, HELD_OUT, BATCH = 25 / 255, 40, 32000, 200, 32
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "grass", "gravel", "brick", "horse", "retina", "cell")
 TEST_PHOTOGRAPHS = ("camera", "chelsea", "clock_motion", "rocket")
 
