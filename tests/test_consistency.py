@@ -78,6 +78,12 @@ def test_kaczmarz_sweep_orders():
     order = np.asarray(jax.random.permutation(key, 7))
     agree(once(A, B, jr.KaczmarzSweep(0.6, "shuffled", key), X0), once(A[order], B[order], jr.KaczmarzSweep(0.6), X0))
     assert np.all(np.isfinite(once(A, B, jr.KaczmarzSweep(0.6, "random", key), X0)))
+    # Other rows in each iteration: the first draw alone leaves some out for ever.
+    q = np.linalg.qr(RNG.standard_normal((20, 20)))[0]
+    x = RNG.standard_normal(20)
+    step = jr.Alternating(jr.KaczmarzSweep(order="random", key=key), jr.L2(0.0))
+    np.testing.assert_allclose(jr.solve(jr.Matrix(q), q @ x, step, 60).x, x, atol=1e-9)
+    np.testing.assert_allclose(jr.unroll(jr.Matrix(q), jnp.asarray(q @ x), step, 60, shared=True), x, atol=1e-9)
 
 
 AXES = (-2, -1)

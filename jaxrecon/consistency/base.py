@@ -21,6 +21,10 @@ class ConsistencyStep:
         """What does not change over iterations; may depend on the leaves of the step."""
         return ()
 
+    def numbered(self, aux: Any, k: jax.Array) -> Any:
+        """What `setup` gave, for iteration k of a solve: for steps that draw something new each time."""
+        return aux
+
     def __call__(self, problem: Problem, x: jax.Array, aux: Any) -> tuple[jax.Array, Any]:
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
 

@@ -7,6 +7,7 @@ gives the iterates of the row sweep a = (b_k - a_k x - w_k) / (|a_k|^2 + lam), x
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ class KaczmarzSweep(ConsistencyStep):
     Args:
         lam: weight of staying near x: a scalar >= 0, or one positive weight per unknown.
         order: "cyclic"; "shuffled", one random order for the whole solve; "random", rows drawn with probability
-            |a_k|^2 (Strohmer and Vershynin 2009).
+            |a_k|^2, others in each iteration (Strohmer and Vershynin 2009).
         key: for "shuffled" and "random".
         block: rows per block; None picks by the machine. It changes the speed, not the iterates.
 
@@ -49,9 +50,12 @@ class KaczmarzSweep(ConsistencyStep):
     def setup(self, problem) -> Sweep:
         return sweep_setup(problem, self.lam, self.order, self.key, self.block)
 
+    def numbered(self, aux: Sweep, k):
+        return dataclasses.replace(aux, number=k)
+
     def __call__(self, problem, x, aux: Sweep):
-        # A fresh dual each time; random rows are those of the first sweep in every call, as there is no state.
-        return aux.run(x, aux.zero_dual(x), 0)[0], jnp.ones((), x.real.dtype)
+        # A fresh dual each time.
+        return aux.run(x, aux.zero_dual(x), aux.number)[0], jnp.ones((), x.real.dtype)
 
 
 def check_rows(name: str, order: str, key: Any, lam: Any, block: int | None) -> None:
@@ -80,6 +84,7 @@ class Sweep:
         lam: scalar weight of the dual.
         scale: what x is divided by, 1 or lam^{1/2} per unknown.
         key, chances: for random rows (B = 1): where they are drawn from, log |a_k|^2.
+        number: of the sweep, for the random rows of a data-consistency step.
     """
 
     rows: jax.Array
@@ -89,6 +94,7 @@ class Sweep:
     scale: Any
     key: Any
     chances: Any
+    number: Any = 0
 
     def zero_dual(self, x: jax.Array) -> jax.Array:
         """w = 0, for an image like x."""

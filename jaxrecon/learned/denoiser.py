@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from ..networks.base import apply_to_image, build
 from ..priors import Prior
 from ..priors.base import scalar_like
-from ..solvers.base import check_positive
-from ..value import value
+from ..value import is_concrete, value
 
 
 @value
@@ -42,7 +41,8 @@ class Denoiser(Prior):
     def check(self):
         object.__setattr__(self, "net", build(self.net, self.key))
         object.__setattr__(self, "key", None)
-        check_positive(self, "sigma", self.sigma)
+        if self.sigma is not None and is_concrete(self.sigma) and bool(jnp.any(jnp.asarray(self.sigma) < 0)):
+            raise ValueError(f"Denoiser needs sigma >= 0, got {self.sigma}")
 
     def __call__(self, x: Any) -> jax.Array:
         raise ValueError("a denoiser is known by its prox alone and has no objective; record 'fidelity', 'residual' or "

@@ -108,10 +108,10 @@ class PlugAndPlay:
         return with_norm(A)
 
     def __call__(self, A: LinearOperator, b: Any) -> jax.Array:
+        first = None if self.initial is None else self.initial(without_norm(A), b)
         if not _has_network(self.denoiser):
             rho = 1.0 if self.rho is None else self.rho
-            return solve(A, b, self._solver(self.denoiser, rho), self.iterations).x
-        first = None if self.initial is None else self.initial(without_norm(A), b)
+            return solve(A, b, self._solver(self.denoiser, rho), self.iterations, x0=first).x
         return _reconstruct(dataclasses.replace(self, initial=None), A, b, first)
 
     def _solver(self, prior: Prior, rho: Any, cg: int | None = None) -> Solver:

@@ -88,7 +88,7 @@ def build(net: Any, key: jax.Array | None = None, copies: int | None = None) -> 
         copies: number of weight sets, drawn independently; repeated where the weights exist already.
 
     Raises:
-        TypeError: `net` is none of these. ValueError: a missing key, batch normalisation, other `copies`.
+        TypeError: `net` is none of these. ValueError: a missing key, batch normalisation, dropout, other `copies`.
 
     Example:
         >>> network = jr.networks.build(jr.networks.ConvNet(features=4, depth=2), jax.random.key(0))
@@ -130,10 +130,13 @@ def _split(module: nnx.Module, factory: Any) -> Network:
     if jax.tree.leaves(statistics):
         raise ValueError(f"{type(module).__name__} normalises over a batch: its statistics would change inside the "
                          "loop of iterations; use no normalisation, or nnx.GroupNorm")
+    if any(isinstance(m, nnx.Dropout) and m.rate > 0 and not m.deterministic for _, m in nnx.iter_modules(module)):
+        raise ValueError(f"{type(module).__name__} has an nnx.Dropout: a reconstructor draws no random numbers, "
+                         "and every call would drop the same units; build it without, or with deterministic=True")
     parameters, rest = nnx.to_pure_dict(parameters), nnx.to_pure_dict(rest)
     if not parameters:
         raise ValueError(f"{type(module).__name__} has no nnx.Param to train")
-    conditional = getattr(factory, "conditional", None)
+    conditional = getattr(factory, "conditional", getattr(module, "conditional", None))
     return Network(parameters, rest, graphdef, factory, None,
                    _takes_condition(module) if conditional is None else conditional)
 

@@ -137,7 +137,8 @@ def _groups(weights: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _folded(groups: dict[str, dict[str, np.ndarray]], epsilon: float) -> dict[str, dict[str, np.ndarray]]:
-    """Each batch normalisation y = (x - mean) gain / sqrt(var + eps) + shift joins the layer before it."""
+    """Each batch normalisation y = (x - mean) gain / sqrt(var + eps) + shift joins the layer before it: its bias, and a
+    "gain" for the outputs of its kernel, whose axes are known once it is paired with one of our layers."""
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, group in groups.items():
         if "running_var" not in group:
@@ -149,12 +150,12 @@ def _folded(groups: dict[str, dict[str, np.ndarray]], epsilon: float) -> dict[st
             raise ValueError(f"the batch normalisation {name!r} has no layer before it to join")
         before, layer = layers.popitem()
         mean, variance = (np.asarray(group[k], np.float64) for k in ("running_mean", "running_var"))
-        if len(layer["weight"]) != len(mean):
+        if len(mean) not in layer["weight"].shape[:2] or np.size(layer.get("bias", mean)) != len(mean):
             raise ValueError(f"the batch normalisation {name!r} has {len(mean)} channels, but {before!r} before it "
-                             f"gives {len(layer['weight'])}")
+                             f"has a kernel of {layer['weight'].shape}")
         gain = group.get("weight", 1.0) / np.sqrt(variance + epsilon)
-        layers[before] = {"weight": (layer["weight"].T * gain).T,
-                          "bias": (layer.get("bias", 0.0) - mean) * gain + group.get("bias", 0.0)}
+        layers[before] = layer | {"gain": layer.get("gain", 1.0) * gain,
+                                  "bias": (layer.get("bias", 0.0) - mean) * gain + group.get("bias", 0.0)}
     return layers
 
 
@@ -180,7 +181,11 @@ def _converted(layer: Any, ours: str, theirs: str, group: dict[str, np.ndarray])
         turned = np.flip(np.moveaxis(kernel, (0, 1), (-2, -1)), axis=tuple(range(kernel.ndim - 2)))
     else:  # (out, in, y, x)
         turned = np.moveaxis(kernel, (0, 1), (-1, -2))
-    values = {"kernel": turned}
+    gain = group.get("gain", np.ones(turned.shape[-1]))
+    if len(gain) != turned.shape[-1]:
+        raise ValueError(f"the batch normalisation after layer {theirs!r} has {len(gain)} channels, but the layer "
+                         f"gives {turned.shape[-1]}")
+    values = {"kernel": turned * gain}
     if layer.bias is not None:
         values["bias"] = group.get("bias", np.zeros(layer.bias.shape))
     elif np.any(group.get("bias", 0)):

@@ -14,7 +14,7 @@ from ..value import is_concrete
 from ._shape import check_shape
 
 
-def uniform_mask(shape: tuple[int, ...], acceleration: int, calibration: int = 0, axis: int = -2, offset: int = 0,
+def uniform_mask(shape: tuple[int, ...], acceleration: float, calibration: int = 0, axis: int = -2, offset: int = 0,
                  dtype: DTypeLike = bool) -> jax.Array:
     """Every R-th line, and the central ones: line k is measured where (k - N//2 - offset) mod R = 0.
 

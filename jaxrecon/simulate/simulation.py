@@ -12,6 +12,9 @@ import numpy as np
 
 from ..geometry import ParallelBeam
 from ..operator import LinearOperator
+from ..operator.algebra import Composed
+from ..operator.base import Measuring
+from ..operator.kept import Kept
 from ..operators import Fourier, sense
 from ..operators.xray import XRay
 from ..value import static, value
@@ -64,6 +67,8 @@ class Simulation:
         shape, dtype = self.A.domain.shape, self.A.domain.dtype
         if self.phase and not jnp.issubdtype(dtype, jnp.complexfloating):
             raise ValueError(f"Simulation: images with a phase are complex, A takes {dtype}; give phase=False")
+        if self.mask is not None and not hasattr(self.A, "mask"):
+            raise ValueError(f"Simulation: mask draws the mask of A, but {type(self.A).__name__} has none of its own")
         if self.images is not None and np.shape(self.images)[1:] != shape:
             raise ValueError(f"Simulation: images of shape (n, {', '.join(map(str, shape))}) are what A takes, got "
                              f"{np.shape(self.images)}")
@@ -86,7 +91,7 @@ class Simulation:
         low, high = self.snr
         snr = low if low == high else jax.random.uniform(snr_key, (), minval=low, maxval=high)
         b = A(x)
-        return A, add_noise(noise_key, b, snr=snr, mask=getattr(A, "mask", None)), x
+        return A, add_noise(noise_key, b, snr=snr, mask=_mask(A)), x
 
 
 def cartesian_mri(shape: tuple[int, int], acceleration: float = 4, *, coils: int = 1, pattern: str = "variable-density",
@@ -150,6 +155,16 @@ def sparse_view_ct(shape: tuple[int, int], views: int = 30, *, detectors: int | 
                       snr=snr)
 
 
+def _mask(A: Any) -> Any:
+    """Which measurements are made: the mask of A, or of what A is made of. (Rays that miss the image are measured.)"""
+    if isinstance(A, Composed):
+        return _mask(A.outer)
+    if isinstance(A, Kept):
+        inner = _mask(A.operator)
+        return A.keep if inner is None else A.keep * inner
+    return _mask(A.operator) if isinstance(A, Measuring) else getattr(A, "mask", None)
+
+
 class MaskDraw(NamedTuple):
     """A sampling mask from a key; equal ones are one program."""
 
@@ -163,7 +178,7 @@ class MaskDraw(NamedTuple):
         if self.pattern == "uniform":
             if self.axis is None:
                 raise ValueError('cartesian_mri: pattern "uniform" leaves out lines; give axis=-2 or -1')
-            return uniform_mask(self.shape, int(self.acceleration), self.calibration, self.axis, dtype="float32")
+            return uniform_mask(self.shape, self.acceleration, self.calibration, self.axis, dtype="float32")
         if self.pattern not in PATTERNS:
             raise ValueError(f"cartesian_mri: pattern must be one of {', '.join(PATTERNS)}, uniform, got "
                              f"{self.pattern!r}")

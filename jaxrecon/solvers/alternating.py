@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 from ..consistency import ConsistencyStep
 from ..consistency.base import check_step
 from ..value import value
 from .base import ProximalState, Solver, check_prior
+
+
+class AlternatingState(NamedTuple):
+    x: jax.Array
+    prior: Any  # warm state of the prior's prox
+    count: jax.Array  # iterations made
 
 
 @value
@@ -41,8 +50,16 @@ class Alternating(Solver):
         return self.dc.setup(problem)
 
     def init(self, problem, x0, aux):
-        return ProximalState(x0, self.enhance.start(x0))
+        return AlternatingState(x0, self.enhance.start(x0), jnp.zeros((), jnp.int32))
 
     def step(self, problem, state, aux):
-        x, t = self.dc(problem, state.x, aux)
-        return ProximalState(*self.enhance.warm_prox(x, t, state.prior))
+        x, t = self.dc(problem, state.x, self.dc.numbered(aux, state.count))
+        x, prior = self.enhance.warm_prox(x, t, state.prior)
+        return AlternatingState(x, prior, state.count + 1)
+
+    def variables(self, problem, state, aux):
+        return ProximalState(state.x, state.prior)
+
+    def fixed_map(self, problem, z, aux, state):
+        new = self.step(problem, AlternatingState(z.x, z.prior, state.count), aux)
+        return self.variables(problem, new, aux), new.x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,8 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
 
     Args:
         reconstructor: called as x = reconstructor(A, b). What trains: the weights of its networks, and the leaves that
-            its classes declare (dc of jr.Unrolled); positive scalars among these train as their log.
+            its classes declare (dc of jr.Unrolled); positive scalars among these, also one for each iteration of a
+            solver or a step, train as their log.
         data: jr.Examples(...), jr.Simulated(...), or any iterable of batches (A, b, x) with a leading axis on b and x.
             A is shared within a batch, but for the leaves that `data.batched` names. An iterable that can begin again
             (a list) does. x is None where there is no ground truth; a self-supervised loss does not look at it.
@@ -127,7 +129,8 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
 
 def _name(loss: Any) -> str:
     if isinstance(loss, SelfSupervised):
-        return f"{loss!r}, checksum {checksum(loss)}"
+        # Functions in it, by name: their addresses are other ones in the next run.
+        return f"{re.sub(' at 0x[0-9a-f]+', '', repr(loss))}, checksum {checksum(loss)}"
     return loss if isinstance(loss, str) else getattr(loss, "__qualname__", type(loss).__qualname__)
 
 

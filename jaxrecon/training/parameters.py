@@ -10,8 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..consistency import ConsistencyStep
 from ..learned.trainable import path_names, trainable
 from ..networks.base import Network
+from ..operator import LinearOperator
+from ..priors import Prior
+from ..solvers import Solver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +60,17 @@ def split(reconstructor: Any, train: Callable[[str, Any], bool] | None = None) \
         raise TypeError(f"train is a predicate (path, leaf) -> bool, got {train!r}")
     leaves, structure = jax.tree.flatten(reconstructor)
     names = jax.tree.leaves(path_names(reconstructor))
-    weights = jax.tree.leaves(_in_network(reconstructor))
+    scalars = jax.tree.leaves(_scalars(reconstructor, (), False))
     if train is None:
         chosen = jax.tree.leaves(trainable(reconstructor))
     else:
         chosen = [bool(train(name, leaf)) for name, leaf in zip(names, leaves, strict=True)]
 
     parameters, frozen, kept, zeros = {}, [], [], []
-    for name, leaf, is_weight, wanted in zip(names, leaves, weights, chosen, strict=True):
+    for name, leaf, is_scalar, wanted in zip(names, leaves, scalars, chosen, strict=True):
         wanted = wanted and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
         zero = None
-        if wanted and not is_weight and jnp.ndim(leaf) <= 1 and jnp.isrealobj(leaf) and np.all(np.asarray(leaf) >= 0):
+        if wanted and is_scalar and jnp.isrealobj(leaf) and np.all(np.asarray(leaf) >= 0):
             zero = np.asarray(leaf) == 0
             wanted = not zero.all()
         if not wanted:
@@ -84,10 +88,21 @@ def split(reconstructor: Any, train: Callable[[str, Any], bool] | None = None) \
     return Partition(structure, tuple(kept), tuple(zeros)), parameters, frozen
 
 
-def _in_network(tree: Any) -> Any:
-    def mark(node):
-        return jax.tree.map(lambda _: True, node) if isinstance(node, Network) else False
-    return jax.tree.map(mark, tree, is_leaf=lambda node: isinstance(node, Network))
+def _scalars(node: Any, counts: tuple[int, ...], stacks: bool) -> Any:
+    """The tree that is True where a leaf is one number, or one for each iteration, and no weight of a network.
+
+    What has one axis is taken for the latter in a solver, a step or a prior (but not in an operator there, whose
+    filters may have any sign: `stacks`), and where its length is the number of iterations of a value around it.
+    """
+    if isinstance(node, Network):
+        return jax.tree.map(lambda _: False, node)
+    children, structure = jax.tree.flatten(node, is_leaf=lambda v: v is not node)
+    if len(children) == 1 and children[0] is node:
+        return jnp.ndim(node) == 0 or (jnp.ndim(node) == 1 and (stacks or len(node) in counts))
+    stacks = (stacks or isinstance(node, Solver | ConsistencyStep | Prior)) and not isinstance(node, LinearOperator)
+    own = getattr(node, "iterations", None)
+    counts = counts if own is None else (*counts, own)
+    return jax.tree.unflatten(structure, [_scalars(v, counts, stacks) for v in children])
 
 
 def _as_tuple(zero: np.ndarray) -> bool | tuple[bool, ...]:

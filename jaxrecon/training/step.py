@@ -114,10 +114,24 @@ def _train_step(program, state, fixed, shared, batch):
         gradient = jax.tree.map(lambda g: g * factor.astype(g.real.dtype), gradient)
     optimizer = optax.with_extra_args_support(program.optimizer)
     updates, inner = optimizer.update(gradient, state.optimizer, parameters, value=loss, grad=gradient,
-                                      value_fn=mean_loss)
+                                      value_fn=_over_devices(mean_loss, program.mesh))
     new = optax.apply_updates(parameters, updates), inner
     new = State(*jax.tree.map(lambda new, old: jnp.where(ok, new.astype(old.dtype), old), new, tuple(state)))
     return new, jnp.stack([jnp.where(ok, loss, jnp.nan), jnp.asarray(_learning_rate(inner), loss.dtype)])
+
+
+def _over_devices(mean_loss, mesh):
+    """The loss over the examples of all devices, and its gradient: what a line search must see, lest each device take
+    another step."""
+    if mesh is None:
+        return mean_loss
+
+    def value_and_gradient(parameters):
+        return lax.pmean(jax.value_and_grad(mean_loss)(parameters), mesh.axis_names)
+
+    value = jax.custom_vjp(lambda parameters: lax.pmean(mean_loss(parameters), mesh.axis_names))
+    value.defvjp(value_and_gradient, lambda gradient, c: (jax.tree.map(lambda g: c * g, gradient),))
+    return value
 
 
 def _learning_rate(state):

@@ -226,6 +226,12 @@ def test_real_networks_see_complex_images_without_their_smooth_phase():
     np.testing.assert_allclose(got, 2 * phase * plain, rtol=0, atol=1e-5)
 
 
+def test_any_prior_starts_from_the_initial_image_too(blurred):
+    A, b, x = blurred
+    got = PlugAndPlay(jr.TV(1e-3), "ista", iterations=1, initial=lambda A, b: x)(A, b)
+    np.testing.assert_array_equal(got, jr.solve(A, b, jr.ISTA(jr.TV(1e-3)), 1, x0=x).x)
+
+
 @pytest.mark.parametrize(("make", "error", "words"), [
     (lambda: PlugAndPlay(jr.L1(1.0), "pdhg"), ValueError, "hqs, ista, fista, admm, got 'pdhg'"),
     (lambda: PlugAndPlay(0.1), TypeError, "takes a prior"),

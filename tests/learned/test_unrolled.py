@@ -116,6 +116,16 @@ def test_learned_methods_commute_with_scale_and_phase(problem, make):
         np.testing.assert_allclose(got / factor, x, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(x))))
 
 
+def test_a_conditional_network_takes_an_empty_image(problem):
+    A, b, *_ = problem
+    net = jr.networks.UNet(channels=2, features=4, levels=1, conditional=True)
+    r = jr.Unrolled(net, iterations=2, dc=jr.SampleReplacement(), key=jax.random.key(0))
+    for empty in (0 * b, A(jnp.ones(A.domain.shape, A.domain.dtype))):
+        eager = r(A, empty)
+        assert np.all(np.isfinite(eager))
+        np.testing.assert_allclose(jax.jit(lambda r, A, b: r(A, b))(r, A, empty), eager, atol=1e-6)
+
+
 def test_zero_data_give_a_finite_image_and_gradient(problem):
     A, b = problem
     r = jr.Unrolled(convolutions(2), 2, key=KEY)

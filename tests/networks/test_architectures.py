@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy.signal import correlate2d
 
 from jaxrecon.networks.automap import AUTOMAP
@@ -160,6 +161,30 @@ def test_more_axes_are_slices_and_fewer_an_error(recipe, rng):
         np.testing.assert_allclose(apply_to_image(network, x, *condition), want, atol=1e-6)
     with pytest.raises(ValueError, match=r"images of 2 axes, got float64\[6\]"):
         apply_to_image(network, jnp.ones(6), *condition)
+
+
+@pytest.mark.parametrize("recipe", [DRUNet(features=(4, 8)), UNet(features=4, levels=1, conditional=True)])
+def test_conditional_networks_are_so_in_every_form(recipe, rng):
+    x = jnp.asarray(rng.normal(size=(8, 8)), "float32")
+    want = apply_to_image(build(recipe, jax.random.key(0)), x, 0.1)
+    for form in (recipe(nnx.Rngs(jax.random.key(0))), lambda rngs: recipe(rngs)):
+        net = build(form, jax.random.key(0))
+        assert net.conditional
+        np.testing.assert_array_equal(apply_to_image(net, x, 0.1), want)
+
+
+def test_dropout_is_refused():
+    class Dropping(nnx.Module):
+        def __init__(self, rngs, **options):
+            self.conv, self.drop = nnx.Conv(1, 1, (3, 3), rngs=rngs), nnx.Dropout(0.5, rngs=rngs, **options)
+
+        def __call__(self, x):
+            return self.drop(self.conv(x))
+
+    with pytest.raises(ValueError, match=r"nnx\.Dropout.*deterministic=True"):
+        build(Dropping, jax.random.key(0))
+    net = build(lambda rngs: Dropping(rngs, deterministic=True), jax.random.key(0))
+    np.testing.assert_allclose(net(jnp.ones((4, 4, 1))), net.module.conv(jnp.ones((4, 4, 1))), atol=1e-6)
 
 
 def test_the_noise_level_matters(rng):

@@ -174,6 +174,33 @@ def test_what_does_not_fit_is_named(tmp_path, rng):
         from_torch(build(DnCNN(depth=2, features=4), jax.random.key(0), copies=2), state)
 
 
+@pytest.mark.parametrize("channels", [(3, 3), (4, 3)])
+def test_batch_normalisation_after_a_transposed_convolution(channels, rng):
+    """PyTorch keeps its kernel as (in, out, y, x)."""
+    inputs, outputs = channels
+
+    class Up(nnx.Module):
+        def __init__(self, rngs):
+            self.up = nnx.ConvTranspose(inputs, outputs, (2, 2), strides=2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.up(x)
+
+    layer = {"0.weight": rng.normal(size=(inputs, outputs, 2, 2)), "0.bias": rng.normal(size=outputs)}
+    gain, shift, mean, var = (rng.uniform(0.5, 1.5, outputs) for _ in range(4))
+    norm = {"1.weight": gain, "1.bias": shift, "1.running_mean": mean, "1.running_var": var}
+    x = jnp.asarray(rng.normal(size=(5, 4, inputs)), "float32")
+    want = (np.asarray(from_torch(Up, layer)(x)) - mean) / np.sqrt(var + 1e-5) * gain + shift
+    np.testing.assert_allclose(from_torch(Up, layer | norm)(x), want, rtol=0, atol=1e-5)
+    if inputs != outputs:
+        wrong = {k: np.ones(inputs) for k in norm}
+        with pytest.raises(ValueError, match=r"'1' has 4 channels, but '0' before it has a kernel of \(4, 3, 2, 2\)"):
+            from_torch(Up, layer | wrong)
+        del layer["0.bias"]
+        with pytest.raises(ValueError, match="after layer '0' has 4 channels, but the layer gives 3"):
+            from_torch(Up, layer | wrong)
+
+
 # PSNR on camera[:256, :256] with noise of default_rng(0), as their authors' own code gives it.
 PUBLISHED = {"dncnn_scico_6L": (0.06, 34.90), "dncnn_scico_6M": (0.10, 30.05), "dncnn_scico_6H": (0.20, 28.93),
              "dncnn_scico_17M": (0.10, 33.21), "dncnn17_sigma25_kair": (25 / 255, 33.98)}

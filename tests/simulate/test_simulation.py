@@ -28,6 +28,25 @@ def test_cartesian_mri(coils, axis):
     assert not np.any(np.where(np.broadcast_to(A.mask, b.shape), 0, b))
 
 
+def test_noise_is_where_measurements_are_whatever_wraps_the_operator():
+    mask = jr.simulate.uniform_mask(SHAPE, 4)
+    F = jr.Fourier(SHAPE, mask=mask)
+    D = jr.Diagonal(jnp.full(SHAPE, 2.0))
+    for A in (F, jr.real_part(F), 0.5 * F, F @ D, jr.Fourier(SHAPE).kept(jnp.broadcast_to(mask, SHAPE)),
+              jr.real_part(2.0 * F @ D)):
+        A, b, x = jr.simulate.Simulation(A, snr=20.0)(jax.random.key(0))
+        off = np.broadcast_to(np.asarray(mask), SHAPE) == 0
+        assert off.any() and not np.any(np.asarray(b)[off])
+        np.testing.assert_allclose(snr_of(b, A(x)), 20, atol=1e-3)
+    with pytest.raises(ValueError, match="RealPart has none of its own"):
+        jr.simulate.Simulation(jr.real_part(F), mask=lambda key: mask)
+
+
+def test_an_acceleration_that_is_no_whole_number_is_refused():
+    with pytest.raises(ValueError, match=r"whole number from 1 to 16, got 4\.5"):
+        jr.simulate.cartesian_mri(SHAPE, 4.5, pattern="uniform")
+
+
 @pytest.mark.parametrize("pattern", ["uniform", "random"])
 def test_one_mask_for_all(pattern):
     scan = jr.simulate.cartesian_mri(SHAPE, 2, pattern=pattern, new_masks=False, phase=False, key=jax.random.key(5))

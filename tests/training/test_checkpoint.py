@@ -58,6 +58,20 @@ def test_going_on_gives_the_same_bits(tmp_path, data):
     same(quick(tmp_path / "run", data=data, resume=True), want)
 
 
+def test_a_loss_with_a_function_of_ones_own_goes_on(tmp_path):
+    def loss():
+        def reverse(key, x):
+            return x[::-1]
+
+        # Another function each time, as in a new process: the same code at another address.
+        return jr.training.Equivariant(jr.training.SURE(0.1, step=None), transforms=(reverse,))
+
+    options = {"data": Examples(A, B, None, batch_size=5), "validation": None, "validate_every": None}
+    want = quick(loss=loss(), steps=4, **options)
+    quick(tmp_path, loss=loss(), steps=2, **options)
+    same(quick(tmp_path, loss=loss(), steps=4, resume=True, **options), want)
+
+
 def test_a_time_limit_is_of_one_call(tmp_path):
     want, parts = quick(steps=4), 0
     while True:

@@ -36,6 +36,25 @@ def test_lam_that_is_best_on_the_pairs(differentiate):
     assert abs(np.log(found / lams[int(np.argmin(errors))])) < 0.1
 
 
+def test_a_filter_with_zeros_learns_all_its_taps():
+    """Scalars train as their log, weights of a filter do not: they may change their sign and leave zero."""
+    want = jnp.array([-0.5, 1.0, 0.3])
+
+    @jr.value
+    class Filtered:
+        kernel: jax.Array
+        trains = ("kernel",)
+
+        def __call__(self, A, b):
+            return jnp.convolve(b, self.kernel, mode="same")
+
+    b = jax.random.normal(jax.random.key(0), (32, 12))
+    x = jax.vmap(Filtered(want), (None, 0))(None, b)
+    trained, _ = jr.fit(Filtered(jnp.array([0.0, 1.0, 0.0])), jr.Examples(jr.Identity((12,)), b, x, batch_size=32),
+                        steps=300, optimizer=optax.adam(0.05), key=jax.random.key(0), progress=False)
+    np.testing.assert_allclose(trained.kernel, want, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_the_filter_of_a_prior():
     """Analysis sparsity with a kernel of three taps: training finds one that sums to nothing, as differences do."""

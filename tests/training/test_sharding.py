@@ -43,6 +43,19 @@ for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
 np.testing.assert_allclose(log1.loss, log8.loss, rtol=1e-6)
 np.testing.assert_allclose(log1.validation, log8.validation, rtol=1e-6)
 
+# A line search looks at the loss of the whole batch, not of a device's part.
+def searched(mesh):
+    r = jr.Iterative(jr.CGNR(1.0), iterations=3)
+    rng = np.random.default_rng(0)
+    A, x = jr.Diagonal(jnp.arange(1.0, 6.0)), rng.normal(size=(16, 5))
+    b = x * np.arange(1, 6) + rng.normal(size=(16, 5)) * np.geomspace(0.1, 3, 16)[:, None]
+    return fit(r, jr.Examples(A, b, x, batch_size=16), steps=5, key=jax.random.key(0), optimizer=optax.lbfgs(),
+               mesh=mesh, train=lambda path, leaf: path == "solver.lam", progress=False)
+(one, log1), (many, log8) = searched(None), searched(mesh)
+np.testing.assert_allclose(log1.loss, log8.loss, rtol=1e-9)
+np.testing.assert_allclose(one.solver.lam, many.solver.lam, rtol=1e-9)
+assert abs(float(one.solver.lam) - 1) > 0.01
+
 A = jr.Fourier((6, 5))
 x = jnp.ones((20, 6, 5), complex)
 with pytest.raises(ValueError, match="batch of 20 examples does not divide over 8 devices"):
