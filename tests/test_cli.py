@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import jaxrecon as jr
 from jaxrecon.cli import app, methods, parameters
 from jaxrecon.cli import demo as demo_module
+from jaxrecon.io import write_cfl
 
 NY, NX, COILS = 28, 32, 4
 
@@ -183,6 +184,20 @@ def test_outputs(scan):
     assert image("scan-landweber.npz").shape == (NY, NX)
 
 
+def test_slices_do_not_overwrite_each_other(scan, kspace):
+    volume = np.zeros((NX, NY, 1, 1, *9 * [1], 2), np.complex64)  # one coil, two slices
+    volume[..., 0] = kspace[0].T.reshape(volume.shape[:-1])
+    volume[..., 1] = 2 * volume[..., 0]
+    write_cfl("volume.cfl", volume)
+    for which in (0, 1):
+        result = invoke("reconstruct", "volume.cfl", "--method", "zero-filled", "--slice", which)
+        assert f"wrote volume-slice{which}-zero-filled.npz" in result.stdout, result.output
+    one, two = (f"volume-slice{which}-zero-filled.npz" for which in (0, 1))
+    np.testing.assert_allclose(image(two), 2 * image(one), rtol=1e-5)
+    with np.load(two) as file:
+        assert (int(file["slice"]), int(file["slices"])) == (1, 2)
+
+
 # ---- how it refuses
 
 
@@ -230,6 +245,7 @@ def test_bad_data(scan, tmp_path, changes, message):
     (["--lam", "nan"], "--lam must be a number >= 0, got nan"),
     (["--lam", "much"], "--lam must be a number or one of crossvalidate, sure, gcv, lcurve, discrepancy, got much"),
     (["--method", "landweber", "--lam", "gcv"], "--lam gcv has nothing to choose with --method landweber"),
+    (["--method", "zero-filled", "--iterations", "5"], "--iterations 5 has no effect with --method zero-filled"),
     (["--iterations", "0"], "--iterations must be 1 or more, got 0"),
     (["--maps", "sens"], "no coil maps named sens, only kspace, maps"),
     (["--output", "nowhere/out.npz"], "create it first"),

@@ -289,6 +289,9 @@ def test_bad_models_for_a_scan(here):
     assert "--lam 0.1 has no effect" in refused(here, "reconstruct", "scan.npz", "--model", mri, "--lam", 0.1)
     assert "no array named sinogram, only kspace, maps" in refused(here, "reconstruct", "scan.npz", "--model", ct)
     assert "trained for real ones of (12, 23)" in refused(here, "reconstruct", "wrong.npz", "--model", ct)
+    for option, v in (("--slice", 7), ("--maps", "rss")):
+        assert f"{option} {v} has no effect with a model for CT" in refused(here, "reconstruct", "wrong.npz", "--model",
+                                                                           ct, option, v)
     assert "no such file" in refused(here, "reconstruct", "scan.npz", "--model", "missing.jr")
     assert "the scan itself" in refused(here, "reconstruct", "scan.npz", "--model", mri, "-o", "scan.npz")
     (here / "broken.jr").write_bytes(mri.read_bytes()[:-50])
@@ -303,6 +306,21 @@ def test_any_saved_reconstructor_serves_as_a_model(here):
     with np.load("out.npz") as file:
         x = jr.Fourier((N, N), dtype="complex64").H(jnp.ones((N, N), "complex64")) / 1.5
         np.testing.assert_allclose(file["image"], x, atol=1e-4)
+
+
+def test_tv_is_tuned_on_the_images_of_the_configuration(here, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name, count in (("own.npz", 4), ("others.npz", 2)):
+        np.savez(name, images=rng.random((count, N, N)).astype("float32"))
+    text = MRI.replace("[images]", '[images]\nsource = "own.npz"')
+    model, seen = untrained(here, text), []
+    find = evaluate.best_tv
+    monkeypatch.setattr(evaluate, "best_tv", lambda examples, c: (seen.append(examples[0][2]), find(examples, c))[1])
+    assert "on scans of other images" in done("evaluate", model, "--images", "others.npz")
+    done("evaluate", model)
+    np.testing.assert_array_equal(*seen)
+    (here / "own.npz").unlink()
+    assert "on scans of random ellipses" in done("evaluate", model, "--images", "others.npz")
 
 
 def test_what_a_model_was_not_trained_for_is_said(here):

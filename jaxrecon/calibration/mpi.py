@@ -61,9 +61,11 @@ def background_sigma(background: ArrayLike) -> jax.Array:
     background = jnp.asarray(background)
     if background.ndim < 1 or background.shape[0] < 2:
         raise ValueError(f"background_sigma takes at least two frames, got shape {background.shape}")
-    off = background - jnp.mean(background, axis=0)
+    # In units of the largest value: squares of volts may be below what float32 holds.
+    unit = jnp.max(jnp.abs(background))
+    off = safe_divide(background - jnp.mean(background, axis=0), unit)
     values = (background.shape[0] - 1) * (2 if jnp.iscomplexobj(background) else 1)
-    return jnp.sqrt(jnp.sum(jnp.square(off.real) + jnp.square(off.imag), axis=0) / values)
+    return unit * jnp.sqrt(jnp.sum(jnp.square(off.real) + jnp.square(off.imag), axis=0) / values)
 
 
 def select_frequencies(frequencies: ArrayLike, snr: ArrayLike, *, threshold: float = 0.0,

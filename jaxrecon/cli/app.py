@@ -97,18 +97,21 @@ def reconstruct(
             help="Which slice of SCAN, from 0. Default: the middle one.", show_default=False)] = None,
         output: Annotated[Path | None, typer.Option(
             "--output", "-o", show_default=False,
-            help="The result, .npz. Default, unless --png is given: SCAN-METHOD-PRIOR.npz in this folder.")] = None,
+            help="The result, .npz. Default, unless --png is given: SCAN-METHOD-PRIOR.npz in this folder, "
+                 "SCAN-sliceN-... for one slice of several.")] = None,
         png: Annotated[Path | None, typer.Option(
             help="A picture of the result beside the zero-filled image.", show_default=False)] = None) -> None:
     """Reconstruct one slice of a scan, Cartesian or along a trajectory.
 
     Minimises 1/2 |A x - b|² + lam prior(x), with b scaled so that 99 % of the pixels of the zero-filled (or
-    gridded) image lie below 1: one lam then means the same for every scanner. The image is scaled back.
+    gridded) image lie below 1: one lam then means the same for every scanner (for l2: where coil maps have the
+    same scale). The image is scaled back.
 
     With --model the image is that of a trained reconstructor, in whatever units the samples are. A model for CT takes
     an .npz file with sinogram (views, detectors).
 
-    OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective and version.
+    OUT.npz holds image (complex64), method, prior, lam, iterations, scale, objective, version, slice and
+    slices.
 
     Exit codes: 0 done; 1 the solver diverged; 2 the input or the options are wrong. Outputs are written whole or not
     at all.

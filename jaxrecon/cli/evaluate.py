@@ -24,7 +24,7 @@ from ..value import static, value
 from .config import Config, read_config
 from .errors import Failure, of_the_input
 from .models import direct, read_model
-from .tasks import TEST, VALIDATION, load_images, make_simulation, read_images, scans
+from .tasks import TEST, VALIDATION, Images, load_images, make_simulation, read_images, scans
 
 TV_ITERATIONS = 200
 # lam is sought in units of |A|^2: from here by half decades, then by eighths of a decade.
@@ -50,13 +50,13 @@ def run(model: Path, config: Path | None, images: Path | None, output: Path | No
     output = Path(f"{model.stem}-evaluation.csv") if output is None else output
     with of_the_input():
         _check_outputs(output, png)
-        held = read_images(c) if images is None else None
-        test = load_images(images, c.size) if images is not None else held.test if held else None
+        held = _held_out(c, images)
+        test = held.test if images is None else load_images(images, c.size)
         simulation = make_simulation(c)
     console = Console(soft_wrap=True, highlight=False)
     waiting = Console(stderr=True)
     with waiting.status("finding the lam of TV") as status:
-        best = best_tv(list(scans(simulation, c, VALIDATION, held.validation if held else None)), c)
+        best = best_tv(list(scans(simulation, c, VALIDATION, held.validation)), c)
         named: dict[str, Any] = {"FBP" if c.task == "ct" else "zero-filled": direct(c), "TV": best,
                                  c.method["name"]: reconstructor}
         programs = {name: jax.jit(lambda r, A, b: r(A, b)) for name in named}
@@ -69,7 +69,8 @@ def run(model: Path, config: Path | None, images: Path | None, output: Path | No
                 if i == 0:
                     first[name], first[""] = image, x
     console.print(_table(rows, f"{len({r.image for r in rows})} {c.task} scans of {c.size} x {c.size} pixels"))
-    console.print(f"TV: lam = {best.lam:.3g} |A|², the best on scans of other images; {TV_ITERATIONS} iterations")
+    console.print(f"TV: lam = {best.lam:.3g} |A|², the best on scans of "
+                  f"{'random ellipses' if held.validation is None else 'other images'}; {TV_ITERATIONS} iterations")
     with of_the_input():
         _write_csv(output, rows)
         if png is not None:
@@ -130,6 +131,16 @@ def _scored(i: int, name: str, program: Any, r: Any, A: Any, b: Any, x: Any) -> 
     if not np.isfinite(image).all():
         raise Failure(f"{name} gives an image with values that are not finite", 1)
     return np.asarray(image), Row(i, name, psnr, ssim, seconds)
+
+
+def _held_out(c: Config, images: Path | None) -> Images:
+    """The images of the configuration; ellipses in their place where they are not here and others are given."""
+    try:
+        return read_images(c)
+    except (Failure, OSError, ValueError):
+        if images is None:
+            raise
+        return Images(None, None, None)
 
 
 def _check_outputs(output: Path, png: Path | None) -> None:

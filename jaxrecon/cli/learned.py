@@ -16,21 +16,25 @@ from ..io.npz import list_npz, read_arrays
 from .errors import Failure, of_the_input
 from .info import installed
 from .models import direct, read_model, unlike_training
-from .reconstruct import check_outputs, write
+from .reconstruct import check_outputs, default_output, write
 from .scans import Problem, problem, read
 from .tasks import scanner
 
 
 def run(path: Path, model: Path, maps: str, output: Path | None, png: Path | None, slice: int | None = None) -> None:
     reconstructor, c = read_model(model)
-    if output is None and png is None:
-        output = Path(f"{path.stem.removesuffix('.nii')}-{model.stem}.npz")
+    ct = c is not None and c.task == "ct"
+    for option, v in (("--slice", slice), ("--maps", None if maps == "auto" else maps)):
+        if ct and v is not None:
+            raise Failure(f"{option} {v} has no effect with a model for CT; leave it out")
     with of_the_input():
-        check_outputs(path, output, png)
-        if c is not None and c.task == "ct":
-            found = sinogram(path, c)
-        else:
-            found = problem(read(path, maps, slice), maps)
+        if output is not None or png is not None:
+            check_outputs(path, output, png)
+        scan = None if ct else read(path, maps, slice)
+        if output is None and png is None:
+            output = Path(f"{path.stem}-{model.stem}.npz") if scan is None else default_output(path, scan, model.stem)
+            check_outputs(path, output, png)
+        found = sinogram(path, c) if scan is None else problem(scan, maps)
         A, b, first, name, window, about = found
         if not bool(jnp.all(jnp.isfinite(first))) or not bool(jnp.any(first != 0)):
             raise ValueError(f"{path}: the {name} image is zero everywhere, or not finite")
@@ -45,12 +49,13 @@ def run(path: Path, model: Path, maps: str, output: Path | None, png: Path | Non
     image, first = middle(image, window), middle(first, window)
     write(output, png, path, image, {name: first}, {
         "method": model.stem, "prior": "none", "lam": np.float64(0), "iterations": 0, "scale": np.float64(1),
-        "objective": np.zeros(0), "version": installed("jaxrecon"), "model": str(model)})
+        "objective": np.zeros(0), "version": installed("jaxrecon"), "model": str(model)}
+        | ({} if scan is None else {"slice": scan.slice, "slices": scan.slices}))
     console = Console(soft_wrap=True, highlight=False)
     what = type(reconstructor).__name__ if c is None else c.method["name"]
     parts = [f"{' x '.join(map(str, image.shape))} pixels", *about, f"{what} of {model}", f"{seconds:.1f} s"]
     console.print("; ".join(parts), markup=False)
-    unlike = None if c is None or c.task == "ct" else unlike_training(c, A)
+    unlike = None if c is None or ct else unlike_training(c, A)
     if unlike is not None:
         console.print(f"{model} was {unlike}", markup=False)
     for written in (output, png):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .. import plots
-from ..io import middle, write_npz
+from ..io import NonCartesianScan, Scan, middle, write_npz
 from ..io.atomic import check_writable
 from ..solvers import solve
 from .errors import Failure, of_the_input
@@ -28,15 +28,19 @@ def run(path: Path, method: str, prior: str | None, lam: str | None, iterations:
         output: Path | None, png: Path | None, slice: int | None = None) -> None:
     method, prior = choose(method, prior)
     weight = checked_lam(method, prior, lam)
-    iterations = METHODS[method].iterations if iterations is None else iterations
+    asked, iterations = iterations, METHODS[method].iterations if iterations is None else iterations
+    if method == "zero-filled" and asked is not None:
+        raise Failure(f"--iterations {asked} has no effect with --method zero-filled; leave one of them out")
     if iterations < (method != "zero-filled"):
         raise Failure(f"--iterations must be 1 or more, got {iterations}")
-    if output is None and png is None:
-        stem = path.stem.removesuffix(".nii")
-        output = Path(f"{stem}-{method}-{prior}.npz" if prior != "none" else f"{stem}-{method}.npz")
     with of_the_input():
-        check_outputs(path, output, png)
-        A, b, direct, name, window, about = problem(read(path, maps, slice), maps)
+        if output is not None or png is not None:
+            check_outputs(path, output, png)
+        scan = read(path, maps, slice)
+        if output is None and png is None:
+            output = default_output(path, scan, method if prior == "none" else f"{method}-{prior}")
+            check_outputs(path, output, png)
+        A, b, direct, name, window, about = problem(scan, maps)
         scale = scale_of(direct)
         if not jnp.isfinite(scale):
             largest = np.abs(np.asarray(b)).max()
@@ -63,7 +67,7 @@ def run(path: Path, method: str, prior: str | None, lam: str | None, iterations:
     write(output, png, path, image, {name: direct}, {
         "method": method, "prior": prior, "lam": np.float64(weight), "iterations": iterations,
         "scale": np.float64(scale), "objective": np.zeros(0) if objective is None else np.asarray(objective),
-        "version": installed("jaxrecon")})
+        "version": installed("jaxrecon"), "slice": scan.slice, "slices": scan.slices})
     console = Console(soft_wrap=True, highlight=False)
     parts = [f"{' x '.join(map(str, image.shape))} pixels", f"{b.shape[0]} coil{'s' if b.shape[0] > 1 else ''}", *about,
              method if prior == "none" else f"{method}, {prior}, lam {weight:.3g}"]
@@ -73,6 +77,12 @@ def run(path: Path, method: str, prior: str | None, lam: str | None, iterations:
     for written in (output, png):
         if written is not None:
             console.print(f"wrote {written}", markup=False)
+
+
+def default_output(path: Path, scan: Scan | NonCartesianScan, how: str) -> Path:
+    """SCAN-HOW.npz in this folder; with the slice in its name, where there are several."""
+    slice = f"-slice{scan.slice}" if scan.slices > 1 else ""
+    return Path(f"{path.stem.removesuffix('.nii')}{slice}-{how}.npz")
 
 
 def check_outputs(path: Path, output: Path | None, png: Path | None) -> None:

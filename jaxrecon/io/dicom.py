@@ -99,6 +99,10 @@ def _pixels(path: str, dataset: Any, largest: int) -> np.ndarray:
     if number("SamplesPerPixel", 1, range(1, 65536)) != 1:
         raise ValueError(f"{path}: it is a colour image (SamplesPerPixel {dataset.SamplesPerPixel}); only grey ones "
                          "are read")
+    colours = _get(path, dataset, "PhotometricInterpretation", "MONOCHROME2")
+    if colours not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ValueError(f"{path}: its PhotometricInterpretation is {str(colours)[:40]!r}; only grey images are read, "
+                         "MONOCHROME1 and MONOCHROME2")
     size = rows * columns * frames * max(8, bits // 8)
     if size > largest:
         raise ValueError(f"{path}: NumberOfFrames x Rows x Columns = {frames} x {rows} x {columns}, "
@@ -109,20 +113,21 @@ def _pixels(path: str, dataset: Any, largest: int) -> np.ndarray:
         warnings.simplefilter("ignore")
         try:
             pixels = dataset.pixel_array
-            slope, intercept = (float(dataset.get(n, d)) for n, d in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
         except Exception as error:
             raise ValueError(f"{path}: cannot read PixelData: {_brief(error)}") from None
     if pixels.shape != ((rows, columns) if frames == 1 else (frames, rows, columns)) or pixels.dtype.kind not in "iuf":
         raise ValueError(f"{path}: PixelData hold {pixels.dtype} of {pixels.shape}, wanted {frames} x {rows} x "
                          f"{columns}")
-    shared = _functional(dataset, "PixelValueTransformationSequence")
-    if shared is not None:
-        slope = _floats(path, shared, "RescaleSlope", 1, (1.0,))[0]
-        intercept = _floats(path, shared, "RescaleIntercept", 1, (0.0,))[0]
-    if not (np.isfinite(slope) and np.isfinite(intercept) and slope):
-        raise ValueError(f"{path}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} do not make numbers of "
-                         "pixels")
-    return pixels if (slope, intercept) == (1, 0) else pixels * slope + intercept
+    # Each frame of an enhanced image may have a rescaling of its own.
+    rescaling = [_functional(dataset, "PixelValueTransformationSequence", k) or dataset for k in range(frames)]
+    slope, intercept = (np.array([_floats(path, v, name, 1, (default,))[0] for v in rescaling])
+                        for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)))
+    if not slope.all():
+        raise ValueError(f"{path}: RescaleSlope 0 makes no numbers of pixels")
+    if (slope == 1).all() and (intercept == 0).all():
+        return pixels
+    return pixels * slope[0] + intercept[0] if frames == 1 else \
+        pixels * slope[:, None, None] + intercept[:, None, None]
 
 
 def _affine(path: str, dataset: Any) -> np.ndarray:
@@ -144,16 +149,38 @@ def _affine(path: str, dataset: Any) -> np.ndarray:
     affine = np.eye(4)
     # PixelSpacing is (between rows, between columns).
     affine[:3, 0] = np.cross(along_row, along_column) * (depth if depth > 0 else 1.0)
+    step = _frame_step(path, dataset)
+    if step is not None:
+        affine[:3, 0] = step
     affine[:3, 1], affine[:3, 2], affine[:3, 3] = along_column * spacing[0], along_row * spacing[1], origin
     affine[:3] = TO_RAS @ affine[:3]
     return affine
 
 
-def _functional(dataset: Any, name: str) -> Any:
-    """The first item of a functional group of an enhanced image: of all frames, or of the first."""
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+def _frame_step(path: str, dataset: Any) -> np.ndarray | None:
+    """From frame to frame of an enhanced image, in mm, where each has its position and they are not all one."""
+    try:
+        count = len(dataset.PerFrameFunctionalGroupsSequence)
+    except Exception:
+        return None
+    planes = [_functional(dataset, "PlanePositionSequence", k) for k in range(count)]
+    if count < 2 or any(v is None or _get(path, v, "ImagePositionPatient", None) is None for v in planes):
+        return None
+    steps = np.diff([_floats(path, v, "ImagePositionPatient", 3, (0, 0, 0)) for v in planes], axis=0)
+    step = np.median(steps, axis=0)
+    off = np.linalg.norm(steps - step, axis=1)
+    if off.max() > 0.02 * np.linalg.norm(step) + 1e-3:
+        k = int(np.argmax(off))
+        raise ValueError(f"{path}: its frames are not evenly spaced: from {k} to {k + 1} it goes "
+                         f"{steps[k].tolist()} mm, mostly {step.tolist()}; several volumes in one file are not read")
+    return step if step.any() else None
+
+
+def _functional(dataset: Any, name: str, frame: int = 0) -> Any:
+    """The first item of a functional group of an enhanced image: of all frames, or of one."""
+    for groups, k in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
         try:
-            return getattr(getattr(dataset, groups)[0], name)[0]
+            return getattr(getattr(dataset, groups)[k], name)[0]
         except Exception:
             continue
     return None

@@ -72,7 +72,9 @@ class Hdf5:
             do="read", key=key, rows=rows, largest=self.largest)
         if "text" in said:
             return said["text"]
-        return Acquisitions(*arrays) if about["dtype"] == "acquisitions" else arrays[0]
+        if about["dtype"] == "acquisitions":
+            return Acquisitions(*arrays)
+        return arrays[0].astype(arrays[0].dtype.newbyteorder("="), copy=False)  # JAX takes no other order
 
     def _about(self, key: str) -> dict[str, Any]:
         key = key.strip("/")

@@ -105,7 +105,9 @@ class _Table:
                 raise ValueError(f"acquisition {i}: {what} holds {found[i]} values, but its header promises "
                                  f"{promised[i]} ({self.coils[i]} channels, {self.samples[i]} samples, trajectory of "
                                  f"{self.dims[i]} dimensions)")
-        self.reverse = self.flagged(REVERSE) & (self.dims == 0)
+        # On a grid, whatever trajectory comes with it; along any other one the samples are where it says.
+        self.gridded = header.trajectory in ("cartesian", "epi")
+        self.reverse = self.flagged(REVERSE) & (self.gridded | (self.dims == 0))
         self.data, self.traj = table.data.view(np.complex64), table.traj
         self.data_at = np.concatenate([[0], np.cumsum(table.data_lengths // 2)])
         self.traj_at = np.concatenate([[0], np.cumsum(table.traj_lengths)])
@@ -135,7 +137,8 @@ class _Table:
         first = int(np.flatnonzero(imaging)[0])
         if not self.coils[first]:
             raise ValueError(f"acquisition {first} has no active channels")
-        volume = self.header.encoded[2] > 1 and not self.dims[first]
+        along = self.dims[first] and not self.gridded
+        volume = self.header.encoded[2] > 1 and not along
         slices = self.readout_size() if volume else int(self.index["slice"][imaging].max()) + 1
         which = pick("", slice, slices)
         if not volume:
@@ -143,10 +146,16 @@ class _Table:
             if not imaging.any():
                 raise ValueError(f"slice {which} has no acquisitions")
         lines = np.flatnonzero(imaging)
+        slabs, partitions = (np.unique(self.index[name][lines]) for name in ("slice", "kspace_encode_step_2"))
+        if volume and len(slabs) > 1:
+            raise ValueError(f"it is 3-D and holds {len(slabs)} slabs (slice {slabs[:10].tolist()}); one is read")
+        if along and len(partitions) > 1 and (self.dims[first] == 2 or self.header.encoded[2] == 1):
+            raise ValueError(f"it holds {len(partitions)} partitions (kspace_encode_step_2) along 2-D trajectories; "
+                             "stacks of stars or spirals are not read")
         about = {"noise": self.noise(lines), "slice": which, "slices": slices}
-        if self.dims[first] and self.header.trajectory not in ("cartesian", "epi"):
+        if along:
             return self.non_cartesian(lines, unit, largest, about)
-        if self.header.trajectory not in ("cartesian", "epi"):
+        if not self.gridded:
             raise ValueError(f"its header says trajectory {self.header.trajectory}, but the acquisitions have none")
         return self.cartesian(lines, volume, largest, about)
 

@@ -154,7 +154,11 @@ class MDF:
 
     @property
     def sequence(self) -> MPISequence:
-        """The drive fields of the first period, those channels that are driven by one sine."""
+        """The drive fields of the first period: the first channels, each driven by one sine along its axis.
+
+        Raises:
+            ValueError: a field that is missing; a channel that is not driven before one that is; several sines.
+        """
         needed = ("dividers", "strength", "phase", "base_frequency", "gradient")
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
@@ -163,6 +167,11 @@ class MDF:
         on = strength > 0
         if not on.any():
             raise ValueError("no channel is driven: strength is 0")
+        if not on[:on.sum()].all():
+            raise ValueError(f"channels {np.flatnonzero(on).tolist()} are driven; MPISequence takes those of the first "
+                             "axes, x before y before z")
+        if np.asarray(self.strength)[0, :, 1:].any():
+            raise ValueError("a channel is driven by several sines; MPISequence takes one for each")
         return MPISequence(tuple(np.asarray(self.dividers)[on, 0].tolist()), strength[on],
                            tuple(np.diagonal(np.asarray(self.gradient)[0, 0]).tolist()),
                            np.asarray(self.phase)[0, on, 0], float(self.base_frequency))

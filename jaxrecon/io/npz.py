@@ -156,7 +156,7 @@ def _read(archive: zipfile.ZipFile, path, name: str, largest: int) -> np.ndarray
             data = npy.read_array(file, allow_pickle=False)
             if file.read(1):
                 raise _Refused("bytes follow the end of its data; the file is damaged")
-            return data
+            return data.astype(data.dtype.newbyteorder("="), copy=False)  # JAX takes no other order
     except _Refused as error:
         raise ValueError(f"{path}: cannot read {name}: {error}") from None
     except (ValueError, EOFError, KeyError, OSError, RuntimeError, OverflowError, MemoryError, SyntaxError, TypeError,

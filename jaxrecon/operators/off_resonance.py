@@ -26,6 +26,8 @@ from ..value import is_complex, is_concrete, static, value
 
 # Error of the exponential that `segments=None` allows: root mean square over the map, at the worst moment.
 _ACCURACY = 1e-3
+# More turns of the phase are a mistake in units, and a fit without end.
+_MOST_TURNS = 1000
 # Frequencies per segment at which the fit is made.
 _FINENESS = 16
 # Weight of frequencies that the map lacks, against those that it has: keeps the fit sound when the map is moved a bit.
@@ -267,6 +269,9 @@ def _enough_segments(field_map, times):
     turns = np.ptp(field_map) * np.ptp(times)
     if turns == 0:
         return 1
+    if turns > _MOST_TURNS:
+        raise ValueError(f"off-resonance turns the phase {turns:.4g} times during the read-out: the field map spans "
+                         f"{np.ptp(field_map):.4g} Hz, the times {np.ptp(times):.4g} s; are the times in seconds?")
     trial = np.linspace(times.min(), times.max(), 16 * math.ceil(turns) + 16)
     segments = 1
     while True:

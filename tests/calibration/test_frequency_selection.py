@@ -41,6 +41,9 @@ def test_sigma_is_per_real_component():
     np.testing.assert_allclose(background_sigma(noise.real[:, 0]), 1, rtol=0.05)
     x = np.random.default_rng(0).standard_normal((5, 2))
     np.testing.assert_allclose(background_sigma(x), x.std(0, ddof=1), rtol=1e-12)
+    # The square of such a number is 0 in single precision.
+    np.testing.assert_allclose(background_sigma(jnp.array([1e-23, 3e-23, 2e-23], "float32")), 1e-23, rtol=1e-5)
+    assert background_sigma(jnp.zeros(3)) == 0
 
 
 def test_selection_by_snr_band_and_order():

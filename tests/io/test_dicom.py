@@ -49,6 +49,45 @@ def write(path, *args, **fields):
     return path
 
 
+def item(**fields):
+    data = pydicom.Dataset()
+    for name, v in fields.items():
+        setattr(data, name, v)
+    return pydicom.Sequence([data])
+
+
+def frames(z, slopes=None):
+    """The functional groups of an enhanced image: a position, and a rescaling, for each frame."""
+    groups = []
+    for k, v in enumerate(z):
+        group = pydicom.Dataset()
+        group.PlanePositionSequence = item(ImagePositionPatient=[1.0, 2.0, float(v)])
+        if slopes is not None:
+            group.PixelValueTransformationSequence = item(RescaleSlope=slopes[k], RescaleIntercept=k)
+        groups.append(group)
+    return pydicom.Sequence(groups)
+
+
+def test_each_frame_of_an_enhanced_image_has_its_rescaling_and_position(tmp_path):
+    pixels = np.full((3, 4, 6), 10, "u2")
+    fields = {"NumberOfFrames": 3, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "SliceThickness": 4}
+    image = load(write(tmp_path / "a.dcm", pixels, PerFrameFunctionalGroupsSequence=frames([20, 15, 10], [1, 2, 5]),
+                       **fields))
+    np.testing.assert_allclose(image.pixels[:, 0, 0], [10, 21, 52])
+    np.testing.assert_allclose(image.affine @ [2, 0, 0, 1], [-1, -2, 10, 1])
+    with pytest.raises(ValueError, match="not evenly spaced"):
+        load(write(tmp_path / "b.dcm", pixels, PerFrameFunctionalGroupsSequence=frames([20, 15, 20]), **fields))
+    still = load(write(tmp_path / "c.dcm", pixels, PerFrameFunctionalGroupsSequence=frames([20, 20, 20]), **fields))
+    np.testing.assert_allclose(abs(still.affine[:3, 0]), [0, 0, 4])
+
+
+def test_indices_into_a_palette_are_no_grey_values(tmp_path):
+    with pytest.raises(ValueError, match="PhotometricInterpretation is 'PALETTE COLOR'"):
+        load(write(tmp_path / "a.dcm", np.ones((4, 6), "u1"), PhotometricInterpretation="PALETTE COLOR"))
+    empty = write(tmp_path / "b.dcm", np.ones((4, 6), "u1"), RescaleSlope="", RescaleIntercept="")
+    np.testing.assert_array_equal(load(empty).pixels, 1)
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2"])
 @pytest.mark.parametrize("shape", [(4, 6), (5, 3)])

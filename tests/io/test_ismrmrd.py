@@ -150,6 +150,33 @@ def test_a_volume_is_cut_across_its_read_out(tmp_path, random):
     np.testing.assert_allclose(found, image[..., 1], atol=1e-5)
 
 
+def test_what_would_be_mixed_into_one_image_is_refused(tmp_path, random, rng):
+    star = Writer(tmp_path / "a.h5", header(8, 8, nz=4, trajectory="radial"))
+    for z in range(4):
+        star.add(random(1, 8), traj=rng.uniform(-0.5, 0.49, (8, 2)), kspace_encode_step_2=z)
+    star.close()
+    with pytest.raises(ValueError, match=r"4 partitions.*stacks of stars or spirals are not read"):
+        load(tmp_path / "a.h5")
+    slabs = Writer(tmp_path / "b.h5", header(6, 5, nz=2))
+    for slab in range(2):
+        for z in range(2):
+            lines(slabs, random(1, 5, 6), kspace_encode_step_2=z, slice=slab)
+    slabs.close()
+    with pytest.raises(ValueError, match=r"2 slabs \(slice \[0, 1\]\)"):
+        load(tmp_path / "b.h5")
+
+
+def test_reversed_lines_of_epi_with_trajectories_are_turned(tmp_path, random):
+    kspace = random(2, 4, 6)
+    writer = Writer(tmp_path / "a.h5", header(6, 4, trajectory="epi"))
+    for row in range(4):
+        back = row % 2
+        writer.add(kspace[:, row, ::-1] if back else kspace[:, row], traj=np.zeros((6, 2)),
+                   flags=[ismrmrd.ACQ_IS_REVERSE] if back else (), kspace_encode_step_1=row)
+    writer.close()
+    np.testing.assert_allclose(load(tmp_path / "a.h5").kspace, kspace, atol=1e-6)
+
+
 def test_noise_scans(tmp_path, random):
     mix = np.array([[2, 0], [1j, 1]])
     noise = (mix @ random(2, 4000)).astype(np.complex64)

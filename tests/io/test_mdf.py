@@ -1,3 +1,4 @@
+import dataclasses
 import random
 import zlib
 
@@ -40,6 +41,17 @@ def same(a, b):
             assert np.asarray(u).dtype.kind == np.asarray(v).dtype.kind, name
     for name in ("bandwidth", "samples", "size", "method", "background_corrected", "unit", "base_frequency"):
         assert getattr(a, name) == getattr(b, name), name
+
+
+@pytest.mark.parametrize(("strength", "says"), [
+    ([[[12e-3], [0.0], [12e-3]]], r"channels \[0, 2\] are driven"),
+    ([[[12e-3, 1e-3], [12e-3, 0.0], [0.0, 0.0]]], "several sines")])
+def test_sequences_that_mpi_sequence_cannot_hold_are_refused(calibration, strength, says):
+    sines = np.shape(strength)[-1]
+    scan = dataclasses.replace(calibration[0], strength=np.array(strength), dividers=np.full((3, sines), 8),
+                               phase=np.zeros((1, 3, sines)))
+    with pytest.raises(ValueError, match=says):
+        _ = scan.sequence
 
 
 def test_calibration_round_trip(tmp_path, calibration):

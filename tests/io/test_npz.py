@@ -4,6 +4,7 @@ import io
 import os
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -171,6 +172,25 @@ def test_write_needs_no_pickle(tmp_path, kspace):
     with pytest.raises(ValueError, match="cannot write what"):
         write_npz(tmp_path / "a.npz", {"what": None})
     assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
+
+
+def test_any_order_of_bytes(tmp_path, kspace):
+    noise = np.eye(len(kspace), dtype=">c8")
+    np.savez(tmp_path / "a.npz", kspace=kspace.astype(kspace.dtype.newbyteorder(">")), noise=noise)
+    scan = Scan(read_npz(tmp_path / "a.npz").kspace, noise=noise)
+    np.testing.assert_array_equal(jnp.asarray(read_arrays(tmp_path / "a.npz", ["noise"])["noise"]), noise)
+    np.testing.assert_array_equal(jnp.asarray(scan.kspace), kspace.astype(scan.kspace.dtype))
+    np.testing.assert_array_equal(jnp.asarray(scan.noise), noise)
+
+
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path):
+    path = tmp_path / "a"
+    (tmp_path / f".a.{os.getpid()}.part").write_bytes(b"half")
+    with atomic_write(path) as file:
+        file.write(b"whole")
+        with atomic_write(path) as other:
+            other.write(b"meanwhile")
+    assert path.read_bytes() == b"whole" and len(list(tmp_path.iterdir())) == 2
 
 
 def test_atomic_write(tmp_path):

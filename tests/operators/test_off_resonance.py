@@ -182,6 +182,7 @@ def test_the_model_matters_to_a_reconstruction():
     ({"field_map": MAP * np.nan}, ValueError, "set pixels without signal to 0"),
     ({"times": np.zeros(5)}, ValueError, r"times of shape \(5,\) do not broadcast to the measurements, \(3, 60\)"),
     ({"times": TIMES + np.inf}, ValueError, "times must be finite"),
+    ({"times": 1e4 * TIMES}, ValueError, "are the times in seconds"),
     ({"segments": 0}, ValueError, "whole number >= 1, got 0"),
     ({"segments": 2.5}, ValueError, "whole number >= 1, got 2.5"),
     ({"operator": jr.stack([plain(E), plain(E)])}, TypeError, "own OffResonance")])
