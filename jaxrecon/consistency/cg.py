@@ -12,7 +12,10 @@ from ..value import inner, norm_squared, safe_divide
 
 
 class CGState(NamedTuple):
+    """All but x and `largest` in units of `unit`: otherwise a step would need numbers of |A|^6 |b|^2."""
+
     x: jax.Array
+    unit: jax.Array  # the largest value of rhs and of the first residual
     r: jax.Array  # residual rhs - operator(x)
     p: jax.Array  # search direction
     rs: jax.Array  # |r|^2
@@ -25,13 +28,17 @@ class CGState(NamedTuple):
 def cg_start(operator: Callable, rhs: jax.Array, x: jax.Array) -> CGState:
     """The state before the first step from x."""
     r = rhs - operator(x)
+    # The iterates do not depend on it, and no gradient goes through it.
+    unit = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(rhs)), jnp.max(jnp.abs(r))))
+    unit = jnp.where(unit == 0, 1, unit)
+    r = r / unit
     rs = norm_squared(r)
-    return CGState(x, r, r, rs, norm_squared(rhs) + rs, rs, norm_squared(x), jnp.zeros_like(rs))
+    return CGState(x, unit, r, r, rs, norm_squared(rhs / unit) + rs, rs, norm_squared(x / unit), jnp.zeros_like(rs))
 
 
 def cg_step(operator: Callable, state: CGState) -> CGState:
     """One CG step (Hestenes and Stiefel 1952), which stands still once the residual is zero to rounding."""
-    x, r, p, rs, scale, pp, xx, largest = state
+    x, unit, r, p, rs, scale, pp, xx, largest = state
     q = operator(p)
     curvature = inner(p, q).real
     largest = jnp.maximum(largest, safe_divide(curvature, pp))
@@ -40,11 +47,12 @@ def cg_step(operator: Callable, state: CGState) -> CGState:
     # that the operator maps to rounding errors.
     eps = jnp.finfo(rs.dtype).eps
     alive = (rs > (4 * eps) ** 2 * (scale + largest**2 * xx)) & (curvature > 4 * eps * largest * pp)
-    alpha = jnp.where(alive, safe_divide(rs, curvature), 0)
-    x, r = x + alpha * p, r - alpha * q
+    # Overflow and NaN are no convergence.
+    alpha = jnp.where(jnp.isfinite(curvature), jnp.where(alive, safe_divide(rs, curvature), 0), jnp.nan)
+    x, r = x + alpha * unit * p, r - alpha * q
     new = norm_squared(r)
     beta = jnp.where(alive, safe_divide(new, rs), 0)
-    return CGState(x, r, r + beta * p, new, scale, new + beta**2 * pp, xx + alpha**2 * pp, largest)
+    return CGState(x, unit, r, r + beta * p, new, scale, new + beta**2 * pp, xx + alpha**2 * pp, largest)
 
 
 def conjugate_gradient(operator: Callable, rhs: jax.Array, x: jax.Array, iterations: int) -> jax.Array:

@@ -175,7 +175,7 @@ class Scaled(Measuring):
     @property
     def spectrum(self):
         s = self.operator.spectrum
-        return None if s is None else self.factor * s
+        return None if s is None else scalar_at(self.factor, s) * s
 
     def apply(self, x):
         return jax.tree.map(lambda y: scalar_at(self.factor, y) * y, self.operator.apply(x))

@@ -99,8 +99,12 @@ def conjugate_gradients(apply: Callable, rhs: Any, size: Any, tolerance: Any, it
     """Conjugate gradients from 0 until |r| <= tolerance max(|rhs|, size), in a `while_loop` (no reverse mode)."""
     real = real_dtype(rhs)
     eps = jnp.finfo(real).eps
+    # In units of the largest value, or a step would need numbers of |M|^3 |rhs|^2. A NaN stays one.
+    unit = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(v)) for v in jax.tree.leaves(rhs)])
+    unit = jnp.where(unit == 0, 1, unit)
+    rhs = jax.tree.map(lambda v: v / unit, rhs)
     start = norm_squared(rhs)
-    threshold = (jnp.asarray(tolerance, real) ** 2) * jnp.maximum(start, jnp.asarray(size, real) ** 2)
+    threshold = (jnp.asarray(tolerance, real) ** 2) * jnp.maximum(start, (jnp.asarray(size, real) / unit) ** 2)
 
     def body(s: _State) -> _State:
         q = apply(s.p)
@@ -108,7 +112,7 @@ def conjugate_gradients(apply: Callable, rhs: Any, size: Any, tolerance: Any, it
         largest = jnp.maximum(s.largest, pq / jnp.where(pp > 0, pp, 1))
         # A direction that M sends to rounding error is in its null space: nothing more to find along it.
         sound = pq > 4 * eps * largest * pp
-        alpha = jnp.where(sound, s.rr / jnp.where(sound, pq, 1), 0)
+        alpha = jnp.where(jnp.isfinite(pq), jnp.where(sound, s.rr / jnp.where(sound, pq, 1), 0), jnp.nan)
         x = _axpy(alpha, s.p, s.x)
         r = _axpy(-alpha, q, s.r)
         rr = norm_squared(r)
@@ -117,7 +121,8 @@ def conjugate_gradients(apply: Callable, rhs: Any, size: Any, tolerance: Any, it
 
     zero = jax.tree.map(jnp.zeros_like, rhs)
     first = _State(zero, rhs, rhs, start, jnp.zeros((), real), start > threshold, jnp.zeros((), jnp.int32))
-    return lax.while_loop(lambda s: s.going & (s.count < iterations), body, first).x
+    x = lax.while_loop(lambda s: s.going & (s.count < iterations), body, first).x
+    return jax.tree.map(lambda v: v * unit, x)
 
 
 def _axpy(a, x, y):
