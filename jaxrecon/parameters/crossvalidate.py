@@ -17,7 +17,7 @@ from ..value import is_count, norm_squared
 from .ranges import default_lams
 from .risk import COSTLY, chosen
 from .search import Choice, check_chunk, checked_lams, minimise
-from .trial import Iterated, measured, trial
+from .trial import Iterated, measured, need_least_squares, trial
 
 MANY = 500  # locations
 CENTRE = 0.06  # cycles per pixel: locations nearer to the centre of k-space are never hidden
@@ -66,6 +66,7 @@ def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[
         from ..solvers import CGNR
         solver = CGNR
     method = trial(A, b, solver, iterations, data, scale)
+    need_least_squares("crossvalidate", method)
     assert isinstance(method, Iterated)
     lams = default_lams(method, scale, real_dtype(domain)) if lams is None else lams
     lams = checked_lams(lams, real_dtype(domain))

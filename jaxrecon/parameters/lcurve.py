@@ -175,8 +175,9 @@ def _continued(method: Iterated, lams):
         if not isinstance(solver, Solver):
             raise TypeError(f"continuation needs a solver of lam, got {type(made).__name__}")
         iterations = made.iterations if isinstance(made, Iterative) else method.iterations or 100
-        data = made.data if isinstance(made, Iterative) else method.data
-        x = solve(method.A, method.b, solver, iterations, x0=x, data=data, scale=method.scale).x
+        how = made if isinstance(made, Iterative) else method
+        x = solve(method.A, method.b, solver, iterations, x0=x, data=how.data, scale=how.scale,
+                  tolerance=getattr(how, "tolerance", None)).x
         return x, method.of_image(lam, x)
 
     _, domain = cast_measurements(method.A, method.b)

@@ -16,7 +16,7 @@ from .noise import checked_sigma
 from .ranges import default_lams
 from .search import Choice, Minimum, check_chunk, checked_lams, minimise
 from .several import minimise_several
-from .trial import Trial, trial
+from .trial import Trial, need_least_squares, trial
 
 EXACT, COSTLY = 40, 6  # golden-section steps where a step costs next to nothing, and where it costs a solve
 
@@ -137,6 +137,7 @@ def _checked(A, b, lams, solver, iterations, data, scale, refine, probes, key, c
     several = isinstance(lams, dict | tuple) and solver is not None
     one = jax.tree.map(lambda v: jnp.asarray(v, real)[0], lams) if several else 1.0
     method = trial(A, b, solver, iterations, data, scale, one)
+    need_least_squares("a risk estimate", method, one)
     if lams is None:
         lams = default_lams(method, scale, real)
     lams = jax.tree.map(lambda v: checked_lams(v, real, 1, False), lams) if several else checked_lams(lams, real)

@@ -197,6 +197,17 @@ def trial(A: LinearOperator, b: Any, solver: Any, iterations: int | None = None,
     return Iterated(A, b, made, data, iterations, scale)
 
 
+def need_least_squares(rule: str, method: Trial, lam: Any = 1.0) -> None:
+    """Raises ValueError where a rule that compares A x with b is given counts, whose mean is no A x."""
+    if not isinstance(method, Iterated):
+        return
+    own = getattr(jax.eval_shape(method.family, lam), "data", None)
+    data = method.data if own is None else own
+    if data is not None and not isinstance(data, LeastSquares):
+        raise ValueError(f"{rule} compares A x with b, which are not alike for {type(data).__name__}; use "
+                         "jr.discrepancy, or convert the counts first (jr.line_integrals)")
+
+
 def measured(A: LinearOperator) -> Any:
     """1 where a measurement of A depends on x, else 0: what A gives of an arbitrary x is exactly 0 there."""
     domain = A.domain

@@ -25,9 +25,11 @@ class Solver:
 
     Attributes:
         symmetric: `fixed_map` is z - M z + c with M self-adjoint and positive.
+        least_iterations: before which no tolerance ends a solve.
     """
 
     symmetric = False
+    least_iterations = 0
 
     @property
     def default_data(self) -> DataTerm:

@@ -31,7 +31,8 @@ class Kaczmarz(Solver):
     An iteration is one sweep over all rows.
 
     Args:
-        lam: scalar >= 0, or one positive weight per unknown. With lam = 0 a consistent system is solved.
+        lam: scalar >= 0, or one positive weight per unknown. With lam = 0 a consistent system is solved. A solve that
+            starts from an x0 keeps near that: lam |x - x0|^2.
         order: "cyclic"; "shuffled", one random order for the whole solve; "random", rows drawn with replacement with
             probability |a_k|^2 (Strohmer and Vershynin 2009).
         prior: its prox follows every sweep: practice in MPI, not a minimiser. With lam > 0 projections only

@@ -172,25 +172,38 @@ def _solve_to_tolerance(advance, solver, state, tolerance, iterations):
     if iterations == 0:
         return state, Solution(solver.solution(state), history, jnp.zeros((), int), jnp.zeros((), bool))
 
+    def moving(still, change, size):
+        """An image that does not change at all says nothing while the duals do (a first threshold above it)."""
+        return (change > tolerance * size) | ((change == 0) & ~still)
+
     def unfinished(carry):
-        _, _, k, change, size = carry
+        _, _, k, still, change, size = carry
         # A comparison with NaN is False: a broken solve stops at once, and is not ok.
-        return (k < iterations) & ((change > tolerance * size) | (k == 0))
+        early = (k < solver.least_iterations) & jnp.isfinite(change)
+        return (k < iterations) & (moving(still, change, size) | early | (k == 0))
 
     def body(carry):
-        state, history, k, _, _ = carry
+        state, history, k, *_ = carry
         new, seen = advance(state, k)
         history = jax.tree.map(lambda h, v: h.at[k].set(v), history, seen)
         x, old = solver.solution(new), solver.solution(state)
-        return new, history, k + 1, norm(x - old), norm(x)
+        return new, history, k + 1, _is_still(new, state, tolerance), norm(x - old), norm(x)
 
     real = solver.solution(state).real.dtype
-    start = (state, history, jnp.zeros((), int), jnp.full((), jnp.inf, real), jnp.ones((), real))
-    state, history, k, change, size = lax.while_loop(unfinished, body, start)
+    start = (state, history, jnp.zeros((), int), jnp.array(False), jnp.full((), jnp.inf, real), jnp.ones((), real))
+    state, history, k, still, change, size = lax.while_loop(unfinished, body, start)
     x = solver.solution(state)
     # Far from everything, where the norms overflow before x does, inf <= inf.
-    ok = jnp.all(jnp.isfinite(x)) & jnp.isfinite(change) & (change <= tolerance * size)
+    ok = jnp.all(jnp.isfinite(x)) & jnp.isfinite(change) & ~moving(still, change, size)
+    ok &= k >= solver.least_iterations
     return state, Solution(_forward_only(x), history, k, ok)
+
+
+def _is_still(new, old, tolerance):
+    """Whether no array of the state moved by more than the tolerance; numbers, such as momenta, may grow."""
+    pairs = [(n, o) for n, o in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+             if jnp.ndim(n) and jnp.issubdtype(jnp.result_type(n), jnp.inexact)]
+    return functools.reduce(jnp.logical_and, [norm(n - o) <= tolerance * norm(n) for n, o in pairs], jnp.array(True))
 
 
 def _forward_only(x):

@@ -12,6 +12,7 @@ import numpy as np
 from ..fidelity import quadratic
 from ..operator import LinearOperator
 from ..operator.algebra import Composed, Scaled
+from ..operator.known_norm import KnownNorm
 from ..operators import Diagonal, Matrix
 from ..value import safe_divide, static, value
 from .base import Iterate, Solver
@@ -118,6 +119,8 @@ def select_views(A: LinearOperator, index: Any) -> LinearOperator:
         if isinstance(A.outer, Diagonal):  # weights of the measurements
             return Composed(Diagonal(A.outer.d[index]), select_views(A.inner, index))
         return Composed(select_views(A.outer, index), A.inner)
+    if isinstance(A, KnownNorm):  # a part has another norm
+        return select_views(A.operator, index)
     if isinstance(A, Scaled):
         return dataclasses.replace(A, operator=select_views(A.operator, index))
     views = getattr(A, "views", None)

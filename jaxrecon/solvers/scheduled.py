@@ -67,6 +67,10 @@ class Scheduled(Solver):
         return self.solver.default_data
 
     @property
+    def least_iterations(self):
+        return self.length
+
+    @property
     def length(self) -> int:
         """The number of iterations that have values of their own."""
         return next(iter(self.schedule.values())).shape[0]

@@ -125,3 +125,25 @@ B2 = jnp.ones(3)
 def test_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("rule", [jr.gcv, jr.sure, jr.crossvalidate])
+def test_rules_that_compare_with_b_refuse_counts(rule):
+    A, y, counts = jr.Identity((3,)), jnp.ones(3), jr.PoissonLikelihood("transmission", blank=10.0)
+    with pytest.raises(ValueError, match="not alike for PoissonLikelihood"):
+        rule(A, y, jnp.ones(3), lambda lam: jr.FISTA(jr.TV(lam)), data=counts)
+    with pytest.raises(ValueError, match="not alike for PoissonLikelihood"):
+        rule(A, y, jnp.ones(3), lambda lam: jr.Iterative(jr.FISTA(jr.TV(lam)), 10, data=counts))
+
+
+def test_continuation_keeps_the_units_of_a_reconstructor():
+    rng = np.random.default_rng(0)
+    A = jr.Matrix(jnp.asarray(rng.standard_normal((40, 30))))
+    b = A(jnp.sin(jnp.arange(30.0))) + jnp.asarray(rng.standard_normal(40))
+    lams = jnp.geomspace(1e-3, 1, 6)
+
+    def method(lam):
+        return jr.Iterative(jr.FISTA(jr.L1(lam)), 300, scale="system")
+
+    np.testing.assert_allclose(jr.lcurve(A, b, lams, method, continuation=True).penalty,
+                               jr.lcurve(A, b, lams, method).penalty, rtol=1e-3, atol=1e-8)

@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import nnls
 
 from jaxrecon.fidelity import LeastSquares, PoissonLikelihood
-from jaxrecon.geometry import FanBeam
-from jaxrecon.operator import batched, dense
+from jaxrecon.geometry import FanBeam, ParallelBeam
+from jaxrecon.operator import batched, dense, with_norm
 from jaxrecon.operators import Diagonal, Fourier, Gradient, Identity, Matrix, SystemMatrix
 from jaxrecon.operators.xray import XRay
 from jaxrecon.priors import L1, Box, NonNegative
@@ -204,3 +204,11 @@ def test_operators_that_do_not_suit():
         SART(order="random")
     with pytest.raises(ValueError, match="subsets >= 1"):
         SART(0)
+
+
+def test_sart_takes_an_operator_with_its_norm():
+    X = XRay(ParallelBeam(np.linspace(0, np.pi, 12, endpoint=False), 25), (16, 16))
+    b = X(jnp.ones((16, 16)))
+    want = solve(X, b, SART(), 2).x
+    np.testing.assert_allclose(solve(with_norm(X), b, SART(), 2).x, want, rtol=1e-5)
+    np.testing.assert_allclose(solve(X, b, SART(), 2, scale="system").x, want, rtol=1e-4)

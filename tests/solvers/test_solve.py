@@ -319,3 +319,20 @@ def test_reconstructors_are_solve_and_the_adjoint():
     assert _solve._cache_size() == before
     with pytest.raises(TypeError, match="Iterative takes a solver"):
         jr.Iterative(jr.L1(0.1))
+
+
+@pytest.mark.parametrize(("solver", "want"), [
+    (jr.ADMM(jr.L1(0.1), rho=0.01), [0.9, 0, -1.9]), (jr.PDHG(jr.L1(1.2)), [0, 0, -0.8]),
+    (jr.Scheduled(jr.FISTA(jr.L1(1.0)), {"prior.lam": jnp.array([3.0, 1.0, 0.1])}), [0.9, 0, -1.9]),
+    (jr.FISTA(jr.L1(5.0)), [0, 0, 0])])
+def test_an_image_that_stands_while_duals_move_or_values_come_is_no_end(solver, want):
+    found = jr.solve(jr.Identity((3,)), jnp.array([1.0, 0.05, -2.0]), solver, 1000, tolerance=1e-9)
+    assert found.ok and found.iterations < 1000
+    np.testing.assert_allclose(found.x, want, atol=1e-7)
+
+
+def test_a_multiple_by_a_float64_number_keeps_the_precision():
+    F = jr.Fourier((8, 8), mask=jnp.ones((8, 1)).at[3].set(0), dtype="complex64")
+    A = F / jnp.float64(3.0)
+    assert A.gram.spectrum.dtype == jnp.float32 or A.gram.spectrum.dtype == jnp.complex64
+    assert jr.solve(A, A(jnp.ones((8, 8), "complex64")), jr.FISTA(jr.L1(0.1)), 3).x.dtype == jnp.complex64

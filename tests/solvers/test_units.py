@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrecon as jr
+from jaxrecon.operator.inverse import solve_positive
 from jaxrecon.solvers.stopped import Stopped
 
 SHAPE = (8, 8)
@@ -117,3 +118,33 @@ def test_start_records_and_gradients(rng):
 def test_refused(call, error, words):
     with pytest.raises(error, match=words):
         call(jr.Matrix(jnp.ones((3, 2))), jnp.ones(3))
+
+
+@pytest.mark.parametrize("s", [1e-6, 1e6])
+@pytest.mark.parametrize("method", ["CGNR", "ADMM", "ProximalStep", "HQS"])
+def test_conjugate_gradients_bear_any_unit_of_the_operator(method, s):
+    """Squares of |A|^2 |b| leave single precision long before the image does; no scale="system" here."""
+    rng = np.random.default_rng(0)
+    a, x = rng.standard_normal((60, 40)).astype("float32"), jnp.asarray(np.repeat([0, 1, 0.3, 2], 10), "float32")
+
+    def fit(unit):
+        A = jr.linear(_product, jax.ShapeDtypeStruct((40,), jnp.float32), jnp.asarray(a * np.float32(unit)))
+        lam = float(unit) ** 2
+        solver = {"CGNR": jr.CGNR(), "ADMM": jr.ADMM(jr.TV(0.1 * lam), rho=10 * lam),
+                  "ProximalStep": jr.Alternating(jr.ProximalStep(10 * lam), jr.TV(0.1 * lam)),
+                  "HQS": jr.HQS(jr.TV(0.1 * lam), 10 * lam)}[method]
+        return jr.solve(A, A(x), solver, 50)
+
+    got, want = fit(s), fit(1.0)
+    assert got.ok
+    np.testing.assert_allclose(got.x, want.x, atol=1e-4)
+
+
+def _product(a, v):
+    return a @ v
+
+
+def test_overflow_and_nan_in_conjugate_gradients_are_not_ok():
+    a = jnp.full((3, 2), 1e25, "float32").at[0, 0].set(0)
+    assert not jr.solve(jr.Matrix(a), jnp.ones(3, "float32"), jr.CGNR(), 5).ok
+    assert np.all(np.isnan(solve_positive(jr.Matrix(jnp.eye(2)), jnp.array([jnp.nan, 1.0]))))
