@@ -336,3 +336,9 @@ def test_a_multiple_by_a_float64_number_keeps_the_precision():
     A = F / jnp.float64(3.0)
     assert A.gram.spectrum.dtype == jnp.float32 or A.gram.spectrum.dtype == jnp.complex64
     assert jr.solve(A, A(jnp.ones((8, 8), "complex64")), jr.FISTA(jr.L1(0.1)), 3).x.dtype == jnp.complex64
+
+
+@pytest.mark.parametrize("solver", [jr.CGNR(1.0), jr.Kaczmarz(1.0)])
+def test_what_a_solver_remembers_of_lam_cannot_be_scheduled(solver):
+    with pytest.raises(ValueError, match="cannot change on the way"):
+        jr.Scheduled(solver, {"lam": jnp.array([2.0, 1.0])})
