@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -116,6 +117,17 @@ def norm_squared(x: Any) -> jax.Array:
     terms = [jnp.sum(jnp.square(v.real) + jnp.square(v.imag)) if jnp.iscomplexobj(v) else jnp.sum(jnp.square(v))
              for v in map(jnp.asarray, jax.tree.leaves(x))]
     return sum(terms[1:], terms[0])
+
+
+def unit_of(*x: Any) -> jax.Array:
+    """The largest magnitude in trees, to compute in units of it: 1 where all is 0; NaN stays NaN.
+
+    Example:
+        >>> float(unit_of(jnp.array([3.0, -4.0]), jnp.zeros(2)))
+        4.0
+    """
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(v)) for v in jax.tree.leaves(x)])
+    return jnp.where(largest == 0, 1, largest)
 
 
 def safe_sqrt(x: Any) -> jax.Array:

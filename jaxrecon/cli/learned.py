@@ -28,8 +28,7 @@ def run(path: Path, model: Path, maps: str, output: Path | None, png: Path | Non
         if ct and v is not None:
             raise Failure(f"{option} {v} has no effect with a model for CT; leave it out")
     with of_the_input():
-        if output is not None or png is not None:
-            check_outputs(path, output, png)
+        check_outputs(path, output, png)
         scan = None if ct else read(path, maps, slice)
         if output is None and png is None:
             output = Path(f"{path.stem}-{model.stem}.npz") if scan is None else default_output(path, scan, model.stem)

@@ -28,14 +28,13 @@ def run(path: Path, method: str, prior: str | None, lam: str | None, iterations:
         output: Path | None, png: Path | None, slice: int | None = None) -> None:
     method, prior = choose(method, prior)
     weight = checked_lam(method, prior, lam)
-    asked, iterations = iterations, METHODS[method].iterations if iterations is None else iterations
-    if method == "zero-filled" and asked is not None:
-        raise Failure(f"--iterations {asked} has no effect with --method zero-filled; leave one of them out")
+    if method == "zero-filled" and iterations is not None:
+        raise Failure(f"--iterations {iterations} has no effect with --method zero-filled; leave one of them out")
+    iterations = METHODS[method].iterations if iterations is None else iterations
     if iterations < (method != "zero-filled"):
         raise Failure(f"--iterations must be 1 or more, got {iterations}")
     with of_the_input():
-        if output is not None or png is not None:
-            check_outputs(path, output, png)
+        check_outputs(path, output, png)
         scan = read(path, maps, slice)
         if output is None and png is None:
             output = default_output(path, scan, method if prior == "none" else f"{method}-{prior}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..value import inner, norm_squared, safe_divide
+from ..value import inner, norm_squared, safe_divide, unit_of
 
 
 class CGState(NamedTuple):
@@ -29,8 +29,7 @@ def cg_start(operator: Callable, rhs: jax.Array, x: jax.Array) -> CGState:
     """The state before the first step from x."""
     r = rhs - operator(x)
     # The iterates do not depend on it, and no gradient goes through it.
-    unit = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(rhs)), jnp.max(jnp.abs(r))))
-    unit = jnp.where(unit == 0, 1, unit)
+    unit = jax.lax.stop_gradient(unit_of(rhs, r))
     r = r / unit
     rs = norm_squared(r)
     return CGState(x, unit, r, r, rs, norm_squared(rhs / unit) + rs, rs, norm_squared(x / unit), jnp.zeros_like(rs))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .atomic import atomic_write
+from .byte_order import native
 from .isolated import LARGEST, Worker, worker
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -74,7 +75,7 @@ class Hdf5:
             return said["text"]
         if about["dtype"] == "acquisitions":
             return Acquisitions(*arrays)
-        return arrays[0].astype(arrays[0].dtype.newbyteorder("="), copy=False)  # JAX takes no other order
+        return native(arrays[0])
 
     def _about(self, key: str) -> dict[str, Any]:
         key = key.strip("/")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .atomic import atomic_write
+from .byte_order import native
 from .hdf5 import LARGEST, check_file, needs
 from .image import Image, as_image
 
@@ -83,7 +84,7 @@ def read_nifti(path: str | os.PathLike, largest: int = LARGEST) -> Image:
             pixels, affine = np.asanyarray(image.dataobj), np.array(image.affine, np.float64)
         except Exception as error:
             raise _damaged(path, "it", error) from None
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # JAX takes no other order
+    pixels = native(pixels)
     axes = len(shape)
     while axes > 4 and shape[axes - 1] == 1:
         axes -= 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .atomic import atomic_write
+from .byte_order import native
 from .image import Image
 from .scan import NonCartesianScan, Scan
 
@@ -156,7 +157,7 @@ def _read(archive: zipfile.ZipFile, path, name: str, largest: int) -> np.ndarray
             data = npy.read_array(file, allow_pickle=False)
             if file.read(1):
                 raise _Refused("bytes follow the end of its data; the file is damaged")
-            return data.astype(data.dtype.newbyteorder("="), copy=False)  # JAX takes no other order
+            return native(data)
     except _Refused as error:
         raise ValueError(f"{path}: cannot read {name}: {error}") from None
     except (ValueError, EOFError, KeyError, OSError, RuntimeError, OverflowError, MemoryError, SyntaxError, TypeError,

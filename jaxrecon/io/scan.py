@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..value import static, value
+from .byte_order import native
 
 
 @value
@@ -136,7 +137,7 @@ class NonCartesianScan:
                 raise ValueError(f"density must be real, of shape {nodes.shape[:-1]}, got {density.dtype} of "
                                  f"{density.shape}")
             _finite("density", density)
-            density = density.astype(density.dtype.newbyteorder("="), copy=False)
+            density = native(density)
         noise, crop = _noise(self.noise, len(samples)), _crop(self.crop, shape)
         for name, v in (("samples", samples), ("nodes", nodes), ("shape", shape), ("density", density),
                         ("noise", noise), ("crop", crop)):
@@ -167,7 +168,7 @@ def _noise(noise: Any, coils: int) -> np.ndarray | None:
     if noise.shape != (coils, coils):
         raise ValueError(f"noise must be the covariance ({coils}, {coils}) of the coils, got {noise.shape}")
     _finite("noise", noise)
-    return noise.astype(noise.dtype.newbyteorder("="), copy=False)
+    return native(noise)
 
 
 def _crop(crop: Any, image: tuple[int, ...]) -> tuple[int, ...] | None:

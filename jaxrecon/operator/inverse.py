@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..value import describe, inner, norm_squared
+from ..value import describe, inner, norm_squared, unit_of
 from .base import LinearOperator, real_dtype
 
 
@@ -100,8 +100,7 @@ def conjugate_gradients(apply: Callable, rhs: Any, size: Any, tolerance: Any, it
     real = real_dtype(rhs)
     eps = jnp.finfo(real).eps
     # In units of the largest value, or a step would need numbers of |M|^3 |rhs|^2. A NaN stays one.
-    unit = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(v)) for v in jax.tree.leaves(rhs)])
-    unit = jnp.where(unit == 0, 1, unit)
+    unit = unit_of(rhs)
     rhs = jax.tree.map(lambda v: v / unit, rhs)
     start = norm_squared(rhs)
     threshold = (jnp.asarray(tolerance, real) ** 2) * jnp.maximum(start, (jnp.asarray(size, real) / unit) ** 2)

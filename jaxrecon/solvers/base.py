@@ -26,10 +26,12 @@ class Solver:
     Attributes:
         symmetric: `fixed_map` is z - M z + c with M self-adjoint and positive.
         least_iterations: before which no tolerance ends a solve.
+        remembered: leaves that its state depends on, so that they cannot change on the way.
     """
 
     symmetric = False
     least_iterations = 0
+    remembered: tuple[str, ...] = ()
 
     @property
     def default_data(self) -> DataTerm:

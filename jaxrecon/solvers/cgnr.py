@@ -28,6 +28,7 @@ class CGNR(Solver):
 
     lam: Any = 0.0
     symmetric = True
+    remembered = ("lam",)  # r is that of the normal equations
 
     def check(self):
         if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) < 0)):

@@ -54,6 +54,7 @@ class Kaczmarz(Solver):
     key: Any = None
     block: int | None = static(default=None)
     symmetric = True
+    remembered = ("lam",)  # so does the dual
 
     def check(self):
         check_rows(type(self).__name__, self.order, self.key, self.lam, self.block)

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..fidelity import quadratic
-from ..operator import LinearOperator
+from ..operator import LinearOperator, without_norm
 from ..operator.algebra import Composed, Scaled
-from ..operator.known_norm import KnownNorm
 from ..operators import Diagonal, Matrix
 from ..value import safe_divide, static, value
 from .base import Iterate, Solver
@@ -115,12 +114,11 @@ def subsets_of(views: int, subsets: int | None, order: str) -> tuple[np.ndarray,
 
 def select_views(A: LinearOperator, index: Any) -> LinearOperator:
     """The operator that makes only the measurements `index` along their first axis; `index` may be traced."""
+    A = without_norm(A)  # a part has another one
     if isinstance(A, Composed):
         if isinstance(A.outer, Diagonal):  # weights of the measurements
             return Composed(Diagonal(A.outer.d[index]), select_views(A.inner, index))
         return Composed(select_views(A.outer, index), A.inner)
-    if isinstance(A, KnownNorm):  # a part has another norm
-        return select_views(A.operator, index)
     if isinstance(A, Scaled):
         return dataclasses.replace(A, operator=select_views(A.operator, index))
     views = getattr(A, "views", None)

@@ -10,8 +10,6 @@ import jax.numpy as jnp
 
 from ..value import static, value
 from .base import Solver
-from .cgnr import CGNR
-from .kaczmarz import Kaczmarz
 
 
 class ScheduledState(NamedTuple):
@@ -58,9 +56,9 @@ class Scheduled(Solver):
         if unknown or not self.schedule:
             raise ValueError(f"schedule names leaves of the solver ({', '.join(names)}), got "
                              f"{', '.join(unknown) or 'none'}")
-        if isinstance(self.solver, CGNR | Kaczmarz) and "lam" in self.schedule:
-            raise ValueError(f"lam of {type(self.solver).__name__} cannot change on the way: its residual or dual "
-                             "belongs to the lam before; take jr.ADMM or jr.FISTA with jr.L2(lam)")
+        for name in {*self.schedule} & {*self.solver.remembered}:
+            raise ValueError(f"{name} of {type(self.solver).__name__} cannot change on the way: its residual or dual "
+                             "belongs to the one before; take jr.ADMM or jr.FISTA with jr.L2(lam)")
         schedule = {name: v if hasattr(v, "shape") else jnp.asarray(v) for name, v in self.schedule.items()}
         lengths = {name: v.shape[0] if v.ndim else None for name, v in schedule.items()}
         if None in lengths.values() or len(set(lengths.values())) > 1 or 0 in lengths.values():

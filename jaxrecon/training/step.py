@@ -101,10 +101,8 @@ def _train_step(program, state, fixed, shared, batch):
             return _real_scalar(fixed.loss(reconstruct(reconstructor, A, b, x), x))
         return jnp.mean(jax.vmap(one)(own, b, x, keys))
 
-    parameters = state.parameters
+    parameters, mean_loss = state.parameters, _over_devices(mean_loss, program.mesh)
     loss, gradient = jax.value_and_grad(mean_loss)(parameters)
-    if program.mesh is not None:
-        loss, gradient = lax.pmean((loss, gradient), program.mesh.axis_names)
     # JAX's gradient of a complex parameter is the conjugate of the direction of steepest ascent.
     gradient = jax.tree.map(lambda g: jnp.conj(g) if is_complex(g) else g, gradient)
     size = jnp.sqrt(norm_squared(gradient))
@@ -114,15 +112,15 @@ def _train_step(program, state, fixed, shared, batch):
         gradient = jax.tree.map(lambda g: g * factor.astype(g.real.dtype), gradient)
     optimizer = optax.with_extra_args_support(program.optimizer)
     updates, inner = optimizer.update(gradient, state.optimizer, parameters, value=loss, grad=gradient,
-                                      value_fn=_over_devices(mean_loss, program.mesh))
+                                      value_fn=mean_loss)
     new = optax.apply_updates(parameters, updates), inner
     new = State(*jax.tree.map(lambda new, old: jnp.where(ok, new.astype(old.dtype), old), new, tuple(state)))
     return new, jnp.stack([jnp.where(ok, loss, jnp.nan), jnp.asarray(_learning_rate(inner), loss.dtype)])
 
 
 def _over_devices(mean_loss, mesh):
-    """The loss over the examples of all devices, and its gradient: what a line search must see, lest each device take
-    another step."""
+    """The loss over the examples of all devices, with its gradient: a line search calls it again, and each device must
+    take the same step."""
     if mesh is None:
         return mean_loss
 
