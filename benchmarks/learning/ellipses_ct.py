@@ -42,6 +42,8 @@ LAMS = (1.0, 1.4, 2.0, 2.8)
 # Of one kind of random numbers each: training, validation, test.
 TRAINING, VALIDATION, TEST = (jax.random.key(seed) for seed in (0, 1, 2))
 FILTER = jr.FBP("hann", 0.7)  # the best of CUTOFFS on the validation images
+# A network that sees nothing but this image wants it sharper: after 600 steps .39 dB more than with FILTER.
+SHARPER = jr.FBP("hann", 1.0)
 
 
 def operators() -> tuple[jr.XRay, jr.XRay]:
@@ -131,7 +133,7 @@ def classical(name: str, scene: Scene) -> dict[str, Any]:
 def untrained(name: str, features: int | None, iterations: int | None) -> Any:
     features, key = features or 16, jax.random.key(0)
     if name == "unet":
-        return jr.PostProcessed(FILTER, jr.networks.UNet(features=features, levels=4), key=key)
+        return jr.PostProcessed(SHARPER, jr.networks.UNet(features=features, levels=4), key=key)
     if name == "lpd_filtered":
         return primal_dual.reconstructor(iterations or 6, features, FILTER, key)
     if name == "lpd":
@@ -148,8 +150,9 @@ def training_data(scene: Scene, images: int, batch: int, upscale: str) -> Any:
 
 
 def learned(name: str, scene: Scene, arguments: Any) -> dict[str, Any]:
-    steps = arguments.steps or (6000 if name == "unet" else 3000)
-    rate = optax.warmup_cosine_decay_schedule(0.0, arguments.rate, min(100, steps // 10), steps)
+    steps = arguments.steps or (12000 if name == "unet" else 3000)
+    peak = arguments.rate or (4e-3 if name == "unet" else 2e-3)
+    rate = optax.warmup_cosine_decay_schedule(0.0, peak, min(100, steps // 10), steps)
     r = untrained(name, arguments.features, arguments.iterations)
     data = training_data(scene, arguments.images, arguments.batch, arguments.upscale)
     run = runs.train(arguments.script, name, r, data, steps, minutes=arguments.minutes, resume=arguments.resume,
@@ -192,7 +195,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, help="default: 16 (published: 32)")
     parser.add_argument("--iterations", type=int, help="default: 6 (published: 10); unrolled: 10")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam, at the beginning")
+    parser.add_argument("--rate", type=float, help="of Adam, at the beginning (2e-3; U-Net: 4e-3)")
     parser.add_argument("--images", type=int, default=0, help="training images made once; 0: new ones for every step")
     parser.add_argument("--test", type=int, default=200, help="test images")
     parser.add_argument("--upscale", choices=("linear", "nearest"), default="linear", help="how the truth is enlarged")

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..operator import real_dtype
 from ..value import is_concrete, value
-from .base import Prior, scalar_like
+from ._fitted import values_for
+from .base import Prior
 
 
 class Constraint(Prior):
@@ -47,7 +48,7 @@ class Box(Constraint):
         lo, hi: bounds, numbers or arrays that broadcast against x.
 
     Raises:
-        ValueError: lo > hi anywhere.
+        ValueError: lo > hi anywhere; bounds that do not fit x.
 
     Example:
         >>> jr.Box(0.0, 1.0).prox(jnp.array([-1.0, 0.5, 2.0])).tolist()
@@ -62,14 +63,14 @@ class Box(Constraint):
             raise ValueError(f"Box needs lo <= hi, got lo = {self.lo}, hi = {self.hi}")
 
     def __call__(self, x):
-        return _indicator(x, (x.real >= scalar_like(self.lo, x)) & (x.real <= scalar_like(self.hi, x)))
+        return _indicator(x, (x.real >= values_for(self, self.lo, x)) & (x.real <= values_for(self, self.hi, x)))
 
     def in_units(self, units: Any) -> Box:
         """Its bounds are in the units of the image, whatever those of lam."""
         return Box(self.lo / units.image, self.hi / units.image)
 
     def prox(self, v, t=1.0):
-        return jnp.clip(v.real, scalar_like(self.lo, v), scalar_like(self.hi, v)).astype(v.dtype)
+        return jnp.clip(v.real, values_for(self, self.lo, v), values_for(self, self.hi, v)).astype(v.dtype)
 
 
 @value

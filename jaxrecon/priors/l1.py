@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ..operator import LinearOperator
 from ..value import value
 from ._arithmetic import check_weights, clip_magnitude, magnitude, soft
+from ._fitted import operator_for, values_for
 from .base import Prior, scalar_like
 
 
@@ -22,7 +23,8 @@ class L1(Prior):
         transform: W, an operator; the identity if None.
 
     Raises:
-        ValueError: negative lam; and in `prox`, a W that is not orthogonal, which has no closed form.
+        ValueError: negative lam; weights or a W that do not fit the image; and in `prox`, a W that is not orthogonal,
+            which has no closed form (on real images, one to complex coefficients neither).
 
     Example:
         >>> prior = jr.L1(1.0)
@@ -40,27 +42,30 @@ class L1(Prior):
 
     def __call__(self, x):
         y = x if self.transform is None else self.transform(x)
-        terms = [jnp.sum(scalar_like(self.lam, v) * magnitude(v)) for v in jax.tree.leaves(y)]
+        terms = [jnp.sum(values_for(self, self.lam, v) * magnitude(v)) for v in jax.tree.leaves(y)]
         return sum(terms[1:], terms[0])
 
     def prox(self, v, t=1.0):
         if self.transform is None:
-            return jax.tree.map(lambda v: soft(v, scalar_like(self.lam, v) * scalar_like(t, v)), v)
-        W = self.transform
+            return jax.tree.map(lambda v: soft(v, values_for(self, self.lam, v) * scalar_like(t, v)), v)
+        W = operator_for(self, self.transform, v)
         if not is_unitary(W):
-            raise ValueError(f"L1 in {type(W).__name__}, which is not orthogonal, has no closed-form prox; use ADMM or "
+            where = " of real images" if W.real_domain else ", which is not orthogonal,"
+            raise ValueError(f"L1 in {type(self.transform).__name__}{where} has no closed-form prox; use ADMM or "
                              "PDHG, which need only the prox of the l1 norm, or an orthogonal transform (jr.Wavelet)")
         return W.H(L1(self.lam).prox(W(v), t))
 
     def conjugate_prox(self, v, t=1.0):
         """v - prox(v, t): the projection onto |v| <= t lam, without the transform."""
-        return jax.tree.map(lambda v: clip_magnitude(v, scalar_like(self.lam, v) * scalar_like(t, v)), v)
+        return jax.tree.map(lambda v: clip_magnitude(v, values_for(self, self.lam, v) * scalar_like(t, v)), v)
 
     def dual_prox(self, v, sigma):
         return self.conjugate_prox(v)  # the projection on the dual ball, whatever sigma
 
     def split(self, domain):
-        return (None, self) if self.transform is None else (self.transform, L1(self.lam))
+        if self.transform is None:
+            return None, self
+        return operator_for(self, self.transform, domain), L1(self.lam)
 
 
 @value
@@ -86,11 +91,11 @@ class ElasticNet(Prior):
 
     def __call__(self, x):
         a = magnitude(x)
-        return jnp.sum(scalar_like(self.l1, x) * a + scalar_like(self.l2, x) / 2 * jnp.square(a))
+        return jnp.sum(values_for(self, self.l1, x) * a + values_for(self, self.l2, x) / 2 * jnp.square(a))
 
     def prox(self, v, t=1.0):
         t = scalar_like(t, v)
-        return soft(v, t * scalar_like(self.l1, v)) / (1 + t * scalar_like(self.l2, v))
+        return soft(v, t * values_for(self, self.l1, v)) / (1 + t * values_for(self, self.l2, v))
 
 
 def is_unitary(W: LinearOperator) -> bool:

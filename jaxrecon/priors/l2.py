@@ -11,6 +11,7 @@ from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..operator.inverse import solve_positive
 from ..value import is_complex, value
 from ._arithmetic import absolute_squared, check_weights
+from ._fitted import operator_for, values_for
 from .base import Prior, scalar_like
 
 
@@ -24,7 +25,7 @@ class L2(Prior):
             number, by conjugate gradients run to rounding otherwise.
 
     Raises:
-        ValueError: negative lam.
+        ValueError: negative lam; weights or a W that do not fit the image.
 
     Example:
         >>> prior = jr.L2(2.0)
@@ -42,7 +43,7 @@ class L2(Prior):
 
     def __call__(self, x):
         y = x if self.operator is None else self.operator(x)
-        terms = [jnp.sum(scalar_like(self.lam, v) * absolute_squared(v)) for v in jax.tree.leaves(y)]
+        terms = [jnp.sum(values_for(self, self.lam, v) * absolute_squared(v)) for v in jax.tree.leaves(y)]
         return (sum(terms[1:], terms[0]) / 2).astype(real_dtype(x))
 
     def prox(self, v, t=1.0):
@@ -58,15 +59,20 @@ class L2(Prior):
         return u, u
 
     def split(self, domain):
-        return (None, self) if self.operator is None else (self.operator, L2(self.lam))
+        if self.operator is None:
+            return None, self
+        return operator_for(self, self.operator, domain), L2(self.lam)
 
     def _solve(self, v, t, x0):
         if self.operator is None:
-            return jax.tree.map(lambda v: v / (1 + scalar_like(t, v) * scalar_like(self.lam, v)), v)
+            return jax.tree.map(lambda v: v / (1 + scalar_like(t, v) * values_for(self, self.lam, v)), v)
+        W = operator_for(self, self.operator, v)
         weight = scalar_like(t, v) * scalar_like(self.lam, v)
-        spectrum = self.operator.gram.spectrum
+        if weight.ndim:
+            jax.tree.map(lambda y: values_for(self, weight, y), W.codomain)
+        spectrum = W.gram.spectrum
         if spectrum is None or weight.ndim:
-            u = solve_positive(Regulariser(self.operator, weight), v, x0)
+            u = solve_positive(Regulariser(W, weight), v, x0)
             # An operator in double precision must not lift a single-precision image.
             return u.astype(jnp.promote_types(real_dtype(v), jnp.complex64) if is_complex(u) else real_dtype(v))
         u = jnp.fft.ifftn(jnp.fft.fftn(v) / (1 + weight * spectrum.astype(weight.dtype)))

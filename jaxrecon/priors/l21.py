@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ..value import static, value
 from ._arithmetic import check_weights, clip_magnitude, magnitude, soft
+from ._fitted import values_for
 from .base import Prior, scalar_like
 
 
@@ -55,8 +56,7 @@ class L21(Prior):
         return tuple(a % x.ndim for a in axes)
 
     def _weights(self, x):
-        lam, axes = scalar_like(self.lam, x), self._axes(x)
-        if lam.ndim:
-            norms = tuple(n for a, n in enumerate(x.shape) if a not in axes)
-            lam = jnp.expand_dims(jnp.broadcast_to(lam, norms), axes)
-        return lam
+        axes = self._axes(x)
+        norms = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+        lam = values_for(self, self.lam, x, norms)
+        return jnp.expand_dims(jnp.broadcast_to(lam, norms), axes) if lam.ndim else lam

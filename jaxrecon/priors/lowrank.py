@@ -11,6 +11,7 @@ import numpy as np
 from ..operator import real_dtype
 from ..value import static, value
 from ._arithmetic import check_weights
+from ._fitted import values_for
 from .base import Prior, scalar_like
 
 
@@ -39,11 +40,11 @@ class Nuclear(Prior):
 
     def __call__(self, x):
         _check_matrix(x)
-        return jnp.sum(scalar_like(self.lam, x) * nuclear_norm(x))
+        return jnp.sum(values_for(self, self.lam, x, x.shape[:-2]) * nuclear_norm(x))
 
     def prox(self, v, t=1.0):
         _check_matrix(v)
-        return threshold_singular_values(v, scalar_like(t, v) * scalar_like(self.lam, v))
+        return threshold_singular_values(v, scalar_like(t, v) * values_for(self, self.lam, v, v.shape[:-2]))
 
 
 def _check_matrix(x):
