@@ -12,7 +12,7 @@ from ..networks.base import Network, build
 from ..networks.convnet import ConvNet
 from ..operator import LinearOperator, with_norm, without_norm
 from ..operator.known_norm import norm_of
-from ..solvers.loop import scan_steps
+from ..solvers.unrolling import scan_steps
 from ..value import describe, is_complex, safe_divide, static, value
 from .checks import check_count
 from .scale import divide_measurements, image_scale, least_squares_backprojection

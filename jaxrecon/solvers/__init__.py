@@ -8,7 +8,7 @@ from .direct import SVD, svd, tikhonov
 from .hqs import HQS
 from .kaczmarz import Kaczmarz
 from .landweber import Landweber
-from .loop import Solution, solve, unroll
+from .loop import Solution, solve
 from .ordered_subsets import SART
 from .primal_dual import PDHG, CondatVu
 from .proximal_gradient import FISTA, ISTA, POGM
@@ -16,6 +16,7 @@ from .richardson_lucy import RichardsonLucy
 from .scheduled import Scheduled
 from .sirt import SIRT
 from .stopped import Stopped
+from .unrolling import unroll
 
 __all__ = [
     "ADMM", "CGNR", "FISTA", "HQS", "ISTA", "PDHG", "POGM", "SART", "SIRT", "SVD", "Alternating", "CondatVu",

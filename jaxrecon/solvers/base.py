@@ -26,7 +26,7 @@ class Solver:
     Attributes:
         symmetric: `fixed_map` is z - M z + c with M self-adjoint and positive.
         least_iterations: before which no tolerance ends a solve.
-        remembered: leaves that its state depends on, so that they cannot change on the way.
+        remembered: paths of leaves that its state depends on, so that they cannot change on the way.
     """
 
     symmetric = False
@@ -98,6 +98,12 @@ def check_positive(owner: Any, name: str, value: Any) -> None:
     """A parameter that, where it is given and known now, must be > 0."""
     if value is not None and is_concrete(value) and bool(np.any(np.asarray(value) <= 0)):
         raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
+
+
+def changed_on_the_way(solver: Any, name: str) -> str:
+    """The error for one of its `remembered` leaves."""
+    return (f"{name} of {type(solver).__name__} cannot change on the way: its residual or dual belongs to the one "
+            "before; take jr.ADMM or jr.FISTA with jr.L2(lam)")
 
 
 def check_prior(owner: Any, prior: Any) -> None:

@@ -1,4 +1,4 @@
-"""The one loop: `solve` runs a solver, `unroll` a stack of them."""
+"""The one loop: `solve` runs a solver."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
-from jax.tree_util import Partial
 
-from ..fidelity import DataTerm, Problem, cast_measurements
-from ..operator import LinearOperator, matched_pair, real_dtype
-from ..value import describe, is_complex, is_count, norm, value
-from .base import Solver, relative
+from ..operator import LinearOperator, matched_pair
+from ..value import is_count, norm, value
+from .arguments import bind, check_kinds, is_traced
+from .base import Solver
 from .implicit import MODES, differentiated_implicitly
+from .record import checked_record, observe
 from .units import SCALES, system_units
 
 
@@ -91,10 +90,10 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
         >>> round(float(jax.grad(first)(1.0)), 6)  # of 4 / (4 + lam)
         -0.16
     """
-    data = _check_kinds(A, b, solver, data)
+    data = check_kinds(A, b, solver, data)
     if not is_count(iterations, least=0):
         raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
-    names, record = _checked_record(record)
+    names, record = checked_record(record)
     if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
     if differentiate not in MODES:
@@ -104,23 +103,6 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
     run = _solve if scale is None else _solve_in_units
     return run(A, b, solver, x0, record, tolerance, data, iterations=int(iterations), names=names, progress=progress,
                differentiate=differentiate)
-
-
-def _check_kinds(A, b, solver, data) -> DataTerm:
-    if not isinstance(A, LinearOperator):
-        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
-                        "a function in jr.linear")
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
-    data = solver.default_data if data is None else data
-    if not isinstance(data, DataTerm):
-        raise TypeError(f"data must be a data term such as jr.LeastSquares(weights), got {data!r}")
-    data.check_measurements(b)
-    return data
-
-
-def is_traced(x: Any) -> bool:
-    return isinstance(x, Tracer)
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "names", "progress", "differentiate"))
@@ -134,7 +116,7 @@ def _solve_in_units(A, b, solver, x0, record, tolerance, data, *, names, **optio
 
 @functools.partial(jax.jit, static_argnames=("iterations", "names", "progress", "differentiate"))
 def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, progress, differentiate):
-    problem, x0, solver = _bind(A, b, solver, x0, data)
+    problem, x0, solver = bind(A, b, solver, x0, data)
     aux = solver.setup(problem)
     args = (A, b, problem, solver, aux, x0, record, tolerance)
     args = lax.stop_gradient(args) if differentiate == "implicit" else args
@@ -147,13 +129,13 @@ def _solve(A, b, solver, x0, record, tolerance, data, *, iterations, names, prog
 def _iterate(A, b, problem, solver, aux, x0, record, tolerance, iterations, names, progress):
     """The last state and the solution."""
     state = solver.init(problem, x0, aux)
-    observe = functools.partial(_observe, A, b, problem, solver, names, record)
+    seen = functools.partial(observe, A, b, problem, solver, names, record)
 
     def advance(state, k):
         new = solver.step(problem, state, aux)
         if progress is not None:
             jax.debug.callback(progress, k + 1)
-        return new, observe(solver.solution(state), solver.solution(new))
+        return new, seen(solver.solution(state), solver.solution(new))
 
     if tolerance is None:
         state, history = lax.scan(advance, state, jnp.arange(iterations), length=iterations)
@@ -212,127 +194,3 @@ def _forward_only(x):
         raise ValueError("solve(..., tolerance=...) is a while loop, which has no reverse-mode gradient; leave "
                          "tolerance out and give iterations, or use jax.jvp / jax.jacfwd or differentiate='implicit'")
     return matched_pair(lambda _, v: v, no_adjoint, (), x)
-
-
-def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any = None, data: Any = None,
-           checkpoint: bool = False, shared: bool = False, rolled: bool = True) -> jax.Array:
-    """x after one step of each of `iterations` solvers, stacked in one value: an unrolled network if trained.
-
-    Args:
-        A, b, x0, data: as for `solve`.
-        solvers: one solver value whose leaves carry a leading axis of length `iterations`.
-        checkpoint: recompute each step in the backward pass: a fraction of the memory for little more time.
-        shared: `solvers` is one solver without a leading axis, used in every step.
-        rolled: one compiled step in a loop; False writes the steps out one after the other: longer to compile, and much
-            faster on CPU where a step holds convolutions.
-
-    Raises:
-        ValueError: leaves whose leading axis is not `iterations`; iterations < 1.
-
-    Example:
-        >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([2.0, 3.0])
-        >>> jr.unroll(A, b, jr.Landweber(step_size=jnp.array([0.5, 1.0])), iterations=2).tolist()
-        [2.0, 3.0]
-    """
-    data = _check_kinds(A, b, solvers, data)
-    if iterations < 1:
-        raise ValueError(f"unroll needs iterations >= 1, got {iterations}")
-    for leaf in [] if shared else jax.tree.leaves(solvers):
-        if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != iterations:
-            raise ValueError(f"unroll needs a leading axis of length iterations={iterations} on every leaf of solvers, "
-                             f"got {describe(leaf)}; stack them with jax.tree.map(lambda *v: jnp.stack(v), *solvers), "
-                             "or say shared=True")
-    return _unroll(A, b, solvers, x0, data, iterations=iterations, checkpoint=checkpoint, shared=shared, rolled=rolled)
-
-
-@functools.partial(jax.jit, static_argnames=("iterations", "checkpoint", "shared", "rolled"))
-def _unroll(A, b, solvers, x0, data, *, iterations, checkpoint, shared, rolled):
-    problem, x0, solvers = _bind(A, b, solvers, x0, data)
-    if shared:
-        first, first_aux, items = solvers, solvers.setup(problem), None
-    else:
-        # The problem is shared: only what depends on a solver's own leaves is made once per solver.
-        aux = jax.vmap(lambda s: s.setup(problem), axis_size=iterations)(solvers)
-        first, first_aux = jax.tree.map(lambda v: v[0], (solvers, aux))
-        items = (solvers, aux)
-
-    def step(state, item):
-        solver, aux = (first, first_aux) if shared else item
-        return solver.step(problem, state, aux)
-
-    state = scan_steps(step, first.init(problem, x0, first_aux), items, iterations, checkpoint, rolled)
-    return first.solution(state)
-
-
-def scan_steps(step: Callable, state: Any, items: Any, length: int, checkpoint: bool, rolled: bool) -> Any:
-    """state <- step(state, item) over the leading axis of `items`, as a loop or written out."""
-    if checkpoint:
-        # Written out, the recomputed steps would be merged with the first ones, and their memory be taken after all.
-        step = jax.checkpoint(step, prevent_cse=not rolled)
-    return lax.scan(lambda s, item: (step(s, item), None), state, items, length=length,
-                    unroll=1 if rolled else length)[0]
-
-
-def _bind(A, b, solver, x0, data) -> tuple[Problem, jax.Array, Any]:
-    """The problem, the start and the solver, all at the precision of A."""
-    b, domain = cast_measurements(A, b)
-    if x0 is None:
-        x0 = jnp.zeros(domain.shape, domain.dtype)
-    else:
-        x0 = jnp.asarray(x0)
-        if x0.shape != domain.shape:
-            raise ValueError(f"x0 has shape {x0.shape}, but A takes {domain.shape}")
-        if is_complex(x0) and not is_complex(domain):
-            raise ValueError(f"x0 is complex ({x0.dtype}), but A and b imply a real x ({domain.dtype}); pass x0.real")
-        x0 = x0.astype(domain.dtype)
-    real = real_dtype(domain)
-
-    def cast(leaf):
-        leaf = jnp.asarray(leaf)
-        # Python numbers (weakly typed, integers among them) and leaves finer than A; keys and indices stay.
-        finer = jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.finfo(leaf.dtype).bits > jnp.finfo(real).bits
-        if finer or _is_weak(leaf):
-            return leaf.astype(jnp.promote_types(real, jnp.complex64) if is_complex(leaf) else real)
-        return leaf
-
-    return data.problem(A, b), x0, jax.tree.map(cast, solver)
-
-
-def _is_weak(leaf):
-    return getattr(jax.typeof(leaf), "weak_type", False) and leaf.dtype != bool
-
-
-# ---- what is recorded
-
-RECORDS = ("objective", "fidelity", "residual", "change", "x")
-
-
-def _checked_record(record):
-    """(static names, Partial or None). A single name stays a string, so that its history is one array."""
-    if record is None or isinstance(record, Partial):
-        return None, record
-    names = (record,) if isinstance(record, str) else record
-    if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
-        raise TypeError(f"record is a name, a tuple of names or jr.Partial(f), got {record!r}; a bare function would "
-                        "compile again at every call")
-    unknown = [n for n in names if n not in RECORDS]
-    if unknown:
-        raise ValueError(f"record knows {', '.join(RECORDS)}; got {', '.join(unknown)}")
-    return record if isinstance(record, str) else tuple(names), None
-
-
-def _observe(A, b, problem, solver, names, record, old, x):
-    if record is not None:
-        return record(A, b, x)
-    makers = {
-        "objective": lambda: problem(x) + solver.penalty(x),
-        "fidelity": lambda: problem(x),
-        "residual": lambda: norm(problem.residual(x)),
-        "change": lambda: relative(norm(x - old), norm(x)),
-        "x": lambda: x,
-    }
-    if names is None:
-        return None
-    return makers[names]() if isinstance(names, str) else {n: makers[n]() for n in names}
-
-

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..value import static, value
-from .base import Solver
+from .base import Solver, changed_on_the_way
 
 
 class ScheduledState(NamedTuple):
@@ -57,8 +57,7 @@ class Scheduled(Solver):
             raise ValueError(f"schedule names leaves of the solver ({', '.join(names)}), got "
                              f"{', '.join(unknown) or 'none'}")
         for name in {*self.schedule} & {*self.solver.remembered}:
-            raise ValueError(f"{name} of {type(self.solver).__name__} cannot change on the way: its residual or dual "
-                             "belongs to the one before; take jr.ADMM or jr.FISTA with jr.L2(lam)")
+            raise ValueError(changed_on_the_way(self.solver, name))
         schedule = {name: v if hasattr(v, "shape") else jnp.asarray(v) for name, v in self.schedule.items()}
         lengths = {name: v.shape[0] if v.ndim else None for name, v in schedule.items()}
         if None in lengths.values() or len(set(lengths.values())) > 1 or 0 in lengths.values():

@@ -48,6 +48,10 @@ class Stopped(Solver, HasUnits):
     def default_data(self):
         return self.solver.default_data
 
+    @property
+    def remembered(self):
+        return tuple(f"solver.{name}" for name in self.solver.remembered)
+
     def in_units(self, units: Any) -> Stopped:
         return Stopped(units.of_solver(self.solver), self.residual / units.measurements)
 

@@ -392,3 +392,17 @@ def test_unroll_float32_and_errors():
         jr.unroll(np.ones((2, 2)), b, jr.Landweber(), 1)
     with pytest.raises(ValueError, match=r"iterations=3 .* got float64\[2\]"):
         jr.unroll(a, b, jr.Landweber(jnp.ones(2)), 3)
+
+
+@pytest.mark.parametrize("make", [jr.CGNR, jr.Kaczmarz, lambda lam: jr.Stopped(jr.CGNR(lam), 0.0 * lam)],
+                         ids=["CGNR", "Kaczmarz", "Stopped"])
+def test_what_a_solver_remembers_cannot_differ_between_steps(make):
+    """The residual of CG and the dual of Kaczmarz belong to one lam: another would lead to neither's minimiser."""
+    a, b = jr.Matrix(draw(8, 5)), draw(8)
+    lams = jnp.array([0.1, 0.5, 0.2])
+    with pytest.raises(ValueError, match=r"lam of (CGNR|Kaczmarz|Stopped) cannot change on the way"):
+        jr.unroll(a, b, jax.vmap(make)(lams), 3)
+    with pytest.raises(ValueError, match=r"or say shared=True, with one (solver.)?lam for all steps"):
+        jax.grad(lambda lams: jnp.sum(jr.unroll(a, b, jax.vmap(make)(lams), 3)))(jnp.full(3, 0.1))
+    shared = jax.grad(lambda lam: jnp.sum(jr.unroll(a, b, make(lam), 3, shared=True)))(0.1)
+    assert np.isfinite(shared) and shared != 0
