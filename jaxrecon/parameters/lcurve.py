@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -96,6 +97,15 @@ def lcurve(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], 
 
 @functools.partial(jax.jit, static_argnames=("rule", "continuation", "chunk"))
 def _lcurve(method: Trial, lams, *, rule, continuation, chunk):
+    if not isinstance(method, Spectral):
+        return _corner_of(method, lams, rule, continuation, chunk)
+    method, gain, unit = method.in_units()
+    found, image = _corner_of(method, lams / gain / gain, rule, continuation, chunk), unit / gain
+    return dataclasses.replace(found, lams=lams, residual=unit * found.residual, penalty=found.penalty * image * image,
+                               lam=found.lam * gain * gain, x=image * found.x)
+
+
+def _corner_of(method: Trial, lams, rule, continuation, chunk) -> LCurve:
     order = jnp.argsort(lams)
     sorted_lams = lams[order]
     if continuation and isinstance(method, Iterated):

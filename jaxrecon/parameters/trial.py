@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from ..fidelity import DataTerm, LeastSquares, cast_measurements
 from ..operator import LinearOperator, real_dtype
 from ..reconstruct import Iterative
 from ..solvers import SVD, Solver, solve, svd
-from ..value import inner, is_complex, norm_squared, static, value
+from ..value import inner, is_complex, norm_squared, static, unit_of, value
 from .family import Family, family
 
 
@@ -57,6 +58,14 @@ class Spectral(Trial):
     outside: jax.Array  # |b|^2 outside the span of the u_i
     count: jax.Array
     real_unknown: bool = static()  # of complex data: each singular value counts once, not twice
+
+    def in_units(self) -> tuple[Spectral, jax.Array, jax.Array]:
+        """Itself in units of the norm of A and of the largest coefficient, and these two: squares and derivatives then
+        stay within single precision."""
+        gain, unit = unit_of(self.factors.s), unit_of(self.coefficients)
+        factors = dataclasses.replace(self.factors, s=self.factors.s / gain)
+        return dataclasses.replace(self, factors=factors, b=self.b / unit, coefficients=self.coefficients / unit,
+                                   outside=self.outside / unit / unit), gain, unit
 
     def image(self, lam):
         return self.factors.tikhonov(self.b, lam)

@@ -147,6 +147,21 @@ def test_lcurve_of_tikhonov(problem):
     assert curvature(t) >= float(curve.curvature[k]) * (1 - 1e-6)
 
 
+@pytest.mark.parametrize("gain", [1.0, 1e-4, 1e4])
+@pytest.mark.parametrize("unit", [1.0, 1e-10, 1e10])
+def test_the_corner_does_not_depend_on_units(gain, unit):
+    """In single precision squares of small numbers vanish, and derivatives of large ones overflow."""
+    A, x = ill_posed("shaw", 24)
+    b = np.asarray(A(x)) + 0.1 * np.random.default_rng(0).standard_normal(24)
+    lams = jnp.geomspace(1e-5, 10, 25)
+    want = jr.lcurve(A, jnp.asarray(b), lams)
+    found = jr.lcurve(jr.Matrix((gain * A.a).astype("float32")), jnp.asarray(unit * b, "float32"), gain**2 * lams)
+    assert found.lam.dtype == jnp.float32 and bool(want.ok) and bool(found.ok)
+    np.testing.assert_allclose(found.lam / gain**2, want.lam, rtol=1e-3)
+    np.testing.assert_allclose(found.residual / unit, want.residual, rtol=1e-3)
+    np.testing.assert_allclose(found.x[found.corner] * (gain / unit), want.x[want.corner], rtol=0, atol=1e-3)
+
+
 def test_any_order_of_lams():
     A, x = ill_posed("deriv2", 16)
     b = A(x) + 1e-4 * jax.random.normal(jax.random.key(0), (16,))
