@@ -76,20 +76,21 @@ def discrepancy(A: LinearOperator, b: Any, lams: Any = None, solver: Any = None,
     real = real_dtype(domain)
     if jnp.ndim(factor) or (is_concrete(factor) and not float(factor) > 0):
         raise ValueError(f"factor must be one number > 0, 1 or a little more, got {factor}")
-    sigma = checked_sigma(A, b, sigma, data)
     if isinstance(solver, Solver):
         for name, v in (("lams", lams), ("refine", refine)):
             if v is not None:
                 raise ValueError(f"{name} has no effect where the iteration number is chosen; for lam pass "
                                  "a function of it, such as solver=lambda lam: jr.CGNR(lam)")
-        return _stop(A, b, solver, data, sigma * scalar_like(factor, domain), scale,
+        noise = checked_sigma(A, b, sigma, data) * scalar_like(factor, domain)
+        return _stop(A, b, solver, data, noise, scale,
                      iterations=1000 if iterations is None else iterations)
     if refine is not None and not is_count(refine):
         raise ValueError(f"refine must be a whole number >= 1, got {refine!r}")
     method = trial(A, b, solver, iterations, data, scale)
     lams = checked_lams(default_lams(method, scale, real) if lams is None else lams, real, 2)
     steps = (60 if solver is None else 20) if refine is None else int(refine)
-    return _discrepancy(method, lams, sigma * scalar_like(factor, domain), steps=steps)
+    noise = checked_sigma(A, b, sigma, method.data) * scalar_like(factor, domain)
+    return _discrepancy(method, lams, noise, steps=steps)
 
 
 @functools.partial(jax.jit, static_argnames="steps")

@@ -105,7 +105,7 @@ def sure(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], An
         (True, [1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0])
     """
     method, lams, refine, keys = _checked(A, b, lams, solver, iterations, data, scale, refine, probes, key, chunk)
-    sigma = checked_sigma(A, b, sigma, data)
+    sigma = checked_sigma(A, b, sigma, method.data)
     return _sure(method, lams, sigma, keys, refine=refine, chunk=chunk)
 
 
@@ -137,7 +137,7 @@ def _checked(A, b, lams, solver, iterations, data, scale, refine, probes, key, c
     several = isinstance(lams, dict | tuple) and solver is not None
     one = jax.tree.map(lambda v: jnp.asarray(v, real)[0], lams) if several else 1.0
     method = trial(A, b, solver, iterations, data, scale, one)
-    need_least_squares("a risk estimate", method, one)
+    need_least_squares("a risk estimate", method)
     if lams is None:
         lams = default_lams(method, scale, real)
     lams = jax.tree.map(lambda v: checked_lams(v, real, 1, False), lams) if several else checked_lams(lams, real)

@@ -30,9 +30,11 @@ class Trial:
 
     Attributes:
         count: number of real values that were measured.
+        data: the data term, None for least squares.
     """
 
     count: Any
+    data: DataTerm | None
 
     def image(self, lam: Any) -> jax.Array:
         raise NotImplementedError
@@ -54,6 +56,7 @@ class Spectral(Trial):
 
     factors: SVD
     b: jax.Array
+    data = None
     coefficients: jax.Array  # u_i^H b
     outside: jax.Array  # |b|^2 outside the span of the u_i
     count: jax.Array
@@ -108,7 +111,7 @@ class Iterated(Trial):
     A: LinearOperator
     b: Any
     family: Family
-    data: DataTerm | None
+    data: DataTerm | None  # a reconstructor's own
     iterations: int | None = static()
     scale: str | None = static()
 
@@ -203,17 +206,15 @@ def trial(A: LinearOperator, b: Any, solver: Any, iterations: int | None = None,
         for name, v in {"iterations": iterations, "data": data, "scale": scale}.items():
             if v is not None:
                 raise ValueError(f"{name}={v!r} is for solvers; a reconstructor brings its own")
+        own = getattr(made(lam), "data", None)
+        data = own if isinstance(own, DataTerm) else None
     return Iterated(A, b, made, data, iterations, scale)
 
 
-def need_least_squares(rule: str, method: Trial, lam: Any = 1.0) -> None:
+def need_least_squares(rule: str, method: Trial) -> None:
     """Raises ValueError where a rule that compares A x with b is given counts, whose mean is no A x."""
-    if not isinstance(method, Iterated):
-        return
-    own = getattr(jax.eval_shape(method.family, lam), "data", None)
-    data = method.data if own is None else own
-    if data is not None and not isinstance(data, LeastSquares):
-        raise ValueError(f"{rule} compares A x with b, which are not alike for {type(data).__name__}; use "
+    if isinstance(method, Iterated) and not isinstance(method.data, LeastSquares | None):
+        raise ValueError(f"{rule} compares A x with b, which are not alike for {type(method.data).__name__}; use "
                          "jr.discrepancy, or convert the counts first (jr.line_integrals)")
 
 

@@ -278,6 +278,9 @@ def test_weights_whiten():
     white = jr.sure(jr.Matrix(jnp.asarray(a / scale[:, None])), jnp.asarray(b / scale), lams, sigma=1.0, **make)
     np.testing.assert_allclose(weighted.scores, white.scores, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(weighted.lam, white.lam, rtol=1e-9)
+    own = jr.sure(jr.Matrix(jnp.asarray(a)), jnp.asarray(b), lams, lambda lam: jr.Iterative(jr.CGNR(lam), 20, data),
+                  probes=3)
+    np.testing.assert_allclose(own.scores, white.scores, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
