@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 from jaxrecon.fidelity import LeastSquares, PoissonLikelihood
 from jaxrecon.geometry import FanBeam, ParallelBeam
 from jaxrecon.operator import batched, dense, with_norm
-from jaxrecon.operators import Diagonal, Fourier, Gradient, Identity, Matrix, SystemMatrix
+from jaxrecon.operators import Convolution, Diagonal, Fourier, Gradient, Identity, Matrix, SystemMatrix
 from jaxrecon.operators.xray import XRay
 from jaxrecon.priors import L1, Box, NonNegative
 from jaxrecon.solvers import SART, SIRT, Landweber, solve, unroll
@@ -194,6 +194,9 @@ def test_operators_that_do_not_suit():
     with pytest.raises(ValueError, match="complex"):
         solve(Fourier((4, 4)), np.ones((4, 4)), SIRT())
     assert not solve(Gradient((4, 4)), np.ones((2, 4, 4)), SIRT(), iterations=1).ok
+    for kernel in ([-0.3, 1.6, -0.3], [-0.01, 1.02, -0.01]):  # row sums of 1
+        assert not solve(Convolution(np.array(kernel), (64,)), np.ones(64), SIRT(), iterations=1).ok
+    assert solve(Convolution(np.array([0.3, 0.4, 0.3]), (64,)), np.ones(64), SIRT(), iterations=1).ok
     assert solve(Identity((4, 4)), np.ones((4, 4)), SIRT(), iterations=1).ok
     for A, b in ((Identity((4, 4)), np.ones((4, 4))), (batched(scanner()[0], 2), np.ones((2, V, D)))):
         with pytest.raises(ValueError, match="views"):
