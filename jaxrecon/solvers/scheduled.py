@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ..value import static, value
 from .base import Solver, changed_on_the_way
+from .units import HasUnits
 
 
 class ScheduledState(NamedTuple):
@@ -25,7 +26,7 @@ class _Setup:
 
 
 @value
-class Scheduled(Solver):
+class Scheduled(Solver, HasUnits):
     """A solver of which some leaves take another value in each iteration: continuation, plug-and-play schedules.
 
     What its setup makes is shared by all iterations where it does not depend on those leaves.
@@ -85,6 +86,11 @@ class Scheduled(Solver):
     def _with(self, values: Mapping[str, Any]) -> Solver:
         pairs, structure = _flatten(self.solver)
         return jax.tree.unflatten(structure, [values.get(_name(path), leaf) for path, leaf in pairs])
+
+    def in_units(self, units: Any) -> Scheduled:
+        stacked = jax.vmap(lambda values: units.of_solver(self._with(values)))(dict(self.schedule))
+        leaves = {_name(path): leaf for path, leaf in _flatten(stacked)[0]}
+        return Scheduled(units.of_solver(self.solver), {name: leaves[name] for name in self.schedule})
 
     def penalty(self, x):
         return self.at(self.length - 1).penalty(x)

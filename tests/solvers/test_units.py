@@ -91,6 +91,19 @@ def test_what_lam_means(rng):
         jr.solve(whole, jnp.sqrt(weights) * b, jr.CGNR(0.1), 30, scale="system").x, rtol=1e-9)
 
 
+def test_bounds_of_a_schedule_are_in_the_units_of_the_image(rng):
+    A, b = jr.Matrix(jnp.asarray(rng.standard_normal((12, 8)))), jnp.asarray(rng.standard_normal(12))
+    plain = jr.FISTA(jr.Box(-0.1, 0.1))
+    schedule = {"prior.lo": jnp.full(3, -0.1), "prior.hi": jnp.array([0.3, 0.2, 0.1])}
+    found = jr.solve(A, b, jr.Scheduled(plain, schedule), 400, scale="system").x
+    np.testing.assert_allclose(found, jr.solve(A, b, plain, 400).x, atol=1e-9)
+    assert np.max(np.abs(found)) == pytest.approx(0.1)
+    stopped = jr.Scheduled(jr.Stopped(jr.Landweber(), 0.0), {"residual": jnp.full(3, 2.0)})
+    level = jr.solve(A, b, stopped, 400, scale="system", record="residual").history
+    alone = jr.solve(A, b, jr.Stopped(jr.Landweber(), 2.0), 400, record="residual").history
+    np.testing.assert_allclose(level, alone, rtol=1e-9)
+
+
 @pytest.mark.slow
 def test_start_records_and_gradients(rng):
     A, b = jr.Matrix(jnp.asarray(rng.standard_normal((6, 4)))), jnp.asarray(rng.standard_normal(6))
