@@ -23,14 +23,45 @@ from .base import Prior, scalar_like
 MAX_ITERATIONS = 10_000
 
 
+class DualForm(NamedTuple):
+    """penalty(K x), x in a set: what the prox is computed of."""
+
+    K: LinearOperator
+    penalty: Prior
+    norm2: float  # |K|^2 or a bound of it
+    constraint: Prior | None = None
+
+
+class ByDual(Prior):
+    """A prior whose prox is found on the dual of its `dual_form`, of which a solver carries the last one along.
+
+    Attributes:
+        inner: steps on the dual that `warm_prox` makes.
+    """
+
+    inner: int
+
+    def dual_form(self, domain: Any) -> DualForm:
+        raise NotImplementedError(f"{type(self).__name__} must define `dual_form`")
+
+    def prox(self, v, t=1.0):
+        return dual_prox(*self.dual_form(v), v, t)
+
+    def start(self, x):
+        return zero_dual(self.dual_form(x).K, x)
+
+    def warm_prox(self, v, t, state):
+        return warm_dual_prox(*self.dual_form(v), v, t, state, self.inner)
+
+
 def zero_dual(K: LinearOperator, x: jax.Array) -> Any:
     """The dual to start from, shaped as K x."""
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(K.apply, x))
 
 
-def warm_dual_prox(K: LinearOperator, penalty: Prior, norm2: float, v: jax.Array, t: Any, q: Any,
-                   inner_steps: int, constraint: Prior | None = None) -> tuple[jax.Array, Any]:
-    """A few fast projected gradient steps from the dual q; (u, q). `norm2` is |K|^2 or a bound of it."""
+def warm_dual_prox(K: LinearOperator, penalty: Prior, norm2: float, constraint: Prior | None, v: jax.Array, t: Any,
+                   q: Any, inner_steps: int) -> tuple[jax.Array, Any]:
+    """A few fast projected gradient steps from the dual q; (u, q)."""
     t = scalar_like(t, v)
 
     def body(state, _):
@@ -45,8 +76,8 @@ def warm_dual_prox(K: LinearOperator, penalty: Prior, norm2: float, v: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames="norm2")
-def dual_prox(K: LinearOperator, penalty: Prior, norm2: float, v: jax.Array, t: Any,
-              constraint: Prior | None = None) -> jax.Array:
+def dual_prox(K: LinearOperator, penalty: Prior, norm2: float, constraint: Prior | None, v: jax.Array,
+              t: Any) -> jax.Array:
     """The prox to convergence: until a step moves the dual by no more than 1e-10 of its size (1e-6 in float32).
 
     Differentiable in both modes with respect to v, t, the penalty's weights and the constraint's bounds: not through

@@ -7,7 +7,7 @@ from typing import Any
 from ..operator import stack
 from ..operators.elementary import Identity
 from ..value import value
-from ._dual import dual_prox, warm_dual_prox, zero_dual
+from ._dual import ByDual
 from .base import Prior
 from .combined import Separable
 from .constraints import Constraint
@@ -16,7 +16,7 @@ from .tv import TV
 
 
 @value
-class Constrained(Prior):
+class Constrained(ByDual):
     """prior(x) where x is in a set, infinite elsewhere: both in one prox, so that FISTA takes them together.
 
     Args:
@@ -50,16 +50,12 @@ class Constrained(Prior):
     def __call__(self, x):
         return self.prior(x) + self.constraint(x)
 
-    def prox(self, v, t=1.0):
-        K, penalty = self.prior.split(v)
-        return dual_prox(K, penalty, self.prior.bound(v), v, t, self.constraint)
+    @property
+    def inner(self):
+        return self.prior.inner
 
-    def start(self, x):
-        return zero_dual(self.prior.split(x)[0], x)
-
-    def warm_prox(self, v, t, state):
-        K, penalty = self.prior.split(v)
-        return warm_dual_prox(K, penalty, self.prior.bound(v), v, t, state, self.prior.inner, self.constraint)
+    def dual_form(self, domain: Any):
+        return self.prior.dual_form(domain)._replace(constraint=self.constraint)
 
     def split(self, domain: Any):
         K, penalty = self.prior.split(domain)

@@ -11,8 +11,7 @@ from ..operators.elementary import Identity
 from ..operators.gradient import BOUNDARIES, Gradient
 from ..value import static, value
 from ._arithmetic import check_weights
-from ._dual import dual_prox, warm_dual_prox, zero_dual
-from .base import Prior
+from ._dual import ByDual, DualForm
 from .combined import Separable
 from .l1 import L1
 from .l21 import L21
@@ -20,7 +19,7 @@ from .tv import TV
 
 
 @value
-class FusedLasso(Prior):
+class FusedLasso(ByDual):
     """l1 |x|_1 + tv TV(x).
 
     Args:
@@ -59,29 +58,24 @@ class FusedLasso(Prior):
         return L1(self.l1)(x) + self._tv()(x)
 
     def prox(self, v, t=1.0):
-        if self._sequential(v):
-            return L1(self.l1).prox(self._tv().prox(v, t), t)
-        K, penalty = self.split(v)
-        return dual_prox(K, penalty, self.bound(v), v, t)
+        return L1(self.l1).prox(self._tv().prox(v, t), t) if self._sequential(v) else super().prox(v, t)
 
     def start(self, x):
-        return self._tv().start(x) if self._sequential(x) else zero_dual(self.split(x)[0], x)
+        return self._tv().start(x) if self._sequential(x) else super().start(x)
 
     def warm_prox(self, v, t, state):
-        if self._sequential(v):
-            u, state = self._tv().warm_prox(v, t, state)
-            return L1(self.l1).prox(u, t), state
-        K, penalty = self.split(v)
-        return warm_dual_prox(K, penalty, self.bound(v), v, t, state, self.inner)
-
-    def bound(self, domain: Any) -> float:
-        """Of |K|^2, K as in `split`."""
-        return 1 + 4.0 * domain.ndim
+        if not self._sequential(v):
+            return super().warm_prox(v, t, state)
+        u, state = self._tv().warm_prox(v, t, state)
+        return L1(self.l1).prox(u, t), state
 
     def split(self, domain: Any):
         K = Gradient(domain.shape, self.boundary, domain.dtype)
         penalty = L21(self.tv, axis=0) if self.isotropic else L1(self.tv)
         return stack([Identity(domain), K]), Separable((L1(self.l1), penalty))
+
+    def dual_form(self, domain: Any):
+        return DualForm(*self.split(domain), norm2=1 + 4.0 * domain.ndim)
 
     def _tv(self):
         return TV(self.tv, isotropic=self.isotropic, boundary=self.boundary, inner=self.inner)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax import lax
-
 from ..operators.gradient import BOUNDARIES, Gradient
 from ..value import static, value
 from ._arithmetic import check_weights
-from ._dual import dual_prox, warm_dual_prox, zero_dual
-from .base import Prior
+from ._dual import ByDual, DualForm
 from .combined import PartsApart
 from .l1 import L1
 from .l21 import L21
 
 
 @value
-class TV(Prior):
+class TV(ByDual):
     """lam sum over pixels of |grad x|, over all axes of x (1 to 3).
 
     Args:
@@ -64,46 +59,10 @@ class TV(Prior):
         K, penalty = self.split(x)
         return penalty(K(x))
 
-    def prox(self, v, t=1.0):
-        def one(v):
-            K, penalty = self._real_split(v)
-            return dual_prox(K, penalty, self.bound(v), v, t)
-
-        return _from_parts(jax.vmap(one)(_to_parts(v))) if self._apart(v) else one(v)
-
-    def start(self, x):
-        K = Gradient(x.shape, self.boundary, x.dtype)
-        return jax.vmap(lambda p: zero_dual(K, p))(_to_parts(x)) if self._apart(x) else zero_dual(K, x)
-
-    def warm_prox(self, v, t, state):
-        def one(v, q):
-            K, penalty = self._real_split(v)
-            return warm_dual_prox(K, penalty, self.bound(v), v, t, q, self.inner)
-
-        if not self._apart(v):
-            return one(v, state)
-        u, q = jax.vmap(one)(_to_parts(v), state)
-        return _from_parts(u), q
-
-    def bound(self, domain: Any) -> float:
-        """Of |K|^2, K as in `split`."""
-        return 4.0 * domain.ndim
-
     def split(self, domain: Any):
-        K, penalty = self._real_split(domain)
+        K = Gradient(domain.shape, self.boundary, domain.dtype)
+        penalty = L21(self.lam, axis=0) if self.isotropic else L1(self.lam)
         return K, PartsApart(penalty) if self.complex == "separate" else penalty
 
-    def _real_split(self, domain):
-        K = Gradient(domain.shape, self.boundary, domain.dtype)
-        return K, L21(self.lam, axis=0) if self.isotropic else L1(self.lam)
-
-    def _apart(self, x):
-        return self.complex == "separate" and jnp.iscomplexobj(x)
-
-
-def _to_parts(x):
-    return jnp.stack([x.real, x.imag])
-
-
-def _from_parts(x):
-    return lax.complex(x[0], x[1])
+    def dual_form(self, domain: Any):
+        return DualForm(*self.split(domain), norm2=4.0 * domain.ndim)
