@@ -115,19 +115,47 @@ def test_scan_that_misses_a_quarter_keeps_what_it_has():
 def test_random_views(rng):
     geometry = ParallelBeam(rng.uniform(0, np.pi, V), D)
     check_disc(geometry)
-    cells, _, span = angular_cells(np.array(geometry.angles), np.pi)
+    cells, _, span, _ = angular_cells(np.array(geometry.angles), np.pi)
     assert span == np.pi
     np.testing.assert_allclose(cells.sum(), np.pi)
 
 
 def test_cells_by_hand():
-    cells, start, span = angular_cells(np.array([0.0, 1.0, 3.0, 2 * np.pi]), 2 * np.pi)
+    cells, start, span, _ = angular_cells(np.array([0.0, 1.0, 3.0, 2 * np.pi]), 2 * np.pi)
     # The first and the last are in one place, and share its arc.
     last = 2 * np.pi - 3
-    np.testing.assert_allclose(cells, [last / 2, (1 + 2) / 2, (2 + last) / 2, 1 / 2])
+    np.testing.assert_allclose(cells, [(last + 1) / 4, (1 + 2) / 2, (2 + last) / 2, (last + 1) / 4])
     assert (start, span) == (0, 2 * np.pi)
-    cells, start, span = angular_cells(np.deg2rad(np.arange(350, 560, 10)), 2 * np.pi)
+    cells, start, span, _ = angular_cells(np.deg2rad(np.arange(350, 560, 10)), 2 * np.pi)
     np.testing.assert_allclose([*np.rad2deg(cells), *np.rad2deg([start, span])], [10] * 21 + [345, 210])
+
+
+@pytest.mark.parametrize("period", [np.pi, 2 * np.pi])
+@pytest.mark.parametrize("traced", [False, True])
+def test_cells_of_repeated_and_of_clustered_views(rng, period, traced):
+    cells_of = jax.jit(angular_cells, static_argnums=1) if traced else angular_cells
+    once = np.concatenate([views(period, 30), rng.uniform(0, period, 3)])
+    few = cells_of(once, period)
+    order = rng.permutation(20 * len(once))
+    many = cells_of(np.tile(once, 20)[order], period)
+    np.testing.assert_allclose(many.cells, np.tile(few.cells / 20, 20)[order], rtol=1e-9)
+    assert many.span == few.span == period
+    clustered = cells_of(np.concatenate([views(period / 30, 400), np.linspace(period / 30, period, 15)]), period)
+    np.testing.assert_allclose([clustered.span, clustered.cells.sum()], period)
+    two_arcs = cells_of(np.concatenate([views(period / 9, 20), period / 2 + views(period / 9, 20)]), period)
+    np.testing.assert_allclose(two_arcs.cells, period / 180, rtol=0.4)
+    np.testing.assert_allclose(two_arcs.cells.sum(), 2 * period / 9, rtol=0.04)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.9, 1.1, 5.0])
+def test_a_single_view_is_no_full_turn(offset):
+    disc = jnp.asarray(np.hypot(*(np.indices((32, 32)) - 15.5)) < 6, float)
+
+    def found(offset):
+        A = XRay(ParallelBeam(np.array([0.3]), 47, 1.0, offset), (32, 32))
+        return FBP()(A, A(disc)).max()
+
+    np.testing.assert_allclose(found(offset), found(0.0), rtol=0.1)
 
 
 # ---- weights

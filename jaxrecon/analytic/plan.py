@@ -37,12 +37,13 @@ def _parallel(geometry):
     number, spacing, offset = geometry.num_detectors, geometry.detector_spacing, geometry.detector_offset
     xp = namespace(geometry)
     angles = xp.asarray(geometry.angles) + 0.0
-    turn, _, span = angular_cells(angles, 2 * np.pi)
-    half, *_ = angular_cells(angles, np.pi)
+    turn, half = angular_cells(angles, 2 * np.pi), angular_cells(angles, np.pi)
     u = (xp.arange(number) - (number - 1) / 2) * spacing + offset
     edge = number * spacing / 2
     once = half_turn_weights(u, offset - edge, offset + edge, spacing)
-    weights = xp.where(span >= 2 * np.pi, turn[:, None] * once, half[:, None] * xp.ones(number))
+    # One or two views leave half of a full turn open.
+    whole = (turn.span >= 2 * np.pi) & (turn.largest < np.pi)
+    weights = xp.where(whole, turn.cells[:, None] * once, half.cells[:, None] * xp.ones(number))
     middle = (number - 1) / 2 - offset / spacing
     numerator = xp.stack([xp.cos(angles) / spacing, xp.sin(angles) / spacing, middle + 0 * angles], -1)
     return Plan(weights, xp.ones((angles.shape[0], 1)) * spacing, numerator, None)
@@ -83,7 +84,7 @@ def fan_plan(source: Any, detector: Any, step: Any, number: int) -> Plan:
     u = (xp.arange(number) - (number - 1) / 2) * spacing[:, None] + shift[:, None]
     cosine = distance[:, None] / xp.sqrt(distance[:, None] ** 2 + u**2)
     turning = xp.arctan2(source[:, 0], -source[:, 1])
-    cells, start, span = angular_cells(turning, 2 * np.pi)
+    cells, start, span, _ = angular_cells(turning, 2 * np.pi)
     side = xp.sign(xp.cos(turning) * along[:, 0] + xp.sin(turning) * along[:, 1])[:, None]
     fan_angle = side * xp.arctan(u / distance[:, None])
     short = parker_weights(xp.mod(turning - start, 2 * np.pi)[:, None], fan_angle, span)

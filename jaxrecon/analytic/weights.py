@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..value import is_concrete
 
+# Views that are no further apart, as a share of the period, are one view, measured more than once.
+SAME = 1e-6
 
-def _missing(number: int) -> float:
-    """A gap between neighbouring views that is so many times the mean of the others was not scanned.
 
-    The largest of V random gaps is about log V times their mean.
+class Cells(NamedTuple):
+    """What `angular_cells` finds.
+
+    Attributes:
+        cells: (V,) the arc of each view. An arc of the circle that was not scanned belongs to none.
+        start, span: the scanned arc; span = period where the scan is closed.
+        largest: the largest gap between neighbours.
     """
-    return 2 + 1.5 * math.log(number)
+
+    cells: Any
+    start: Any
+    span: Any
+    largest: Any
 
 
 def namespace(*values: Any) -> Any:
@@ -24,16 +33,12 @@ def namespace(*values: Any) -> Any:
     return np if is_concrete(values) else jnp
 
 
-def angular_cells(angles: Any, period: float) -> tuple[Any, Any, Any]:
+def angular_cells(angles: Any, period: float) -> Cells:
     """The arc that each view stands for: half the distance to its two neighbours on a circle of length `period`.
 
     Args:
-        angles: (V,) in radians, in any order, evenly spaced or not; one that appears twice shares its arc.
+        angles: (V,) in radians, in any order, evenly spaced or not; those of one direction share its arc.
         period: pi where opposite rays are the same view, else 2 pi.
-
-    Returns:
-        cells: (V,) the arcs. An arc of the circle that was not scanned belongs to no view.
-        start, span: the scanned arc; span = period where the scan is closed.
     """
     xp = namespace(angles)
     number = angles.shape[0]
@@ -41,16 +46,29 @@ def angular_cells(angles: Any, period: float) -> tuple[Any, Any, Any]:
     order = xp.argsort(on_circle)
     ordered = on_circle[order]
     gaps = xp.concatenate([ordered[1:], ordered[:1] + period]) - ordered  # after each view
-    largest = xp.max(gaps)
-    mean = (period - largest) / max(number - 1, 1)
-    missing = (gaps > _missing(number) * mean) & (number > 1)
+    # From here on the views start after the largest gap, so that no direction stands at both ends.
+    order, gaps = (xp.roll(v, -1 - xp.argmax(gaps)) for v in (order, gaps))
+    direction = xp.concatenate([xp.zeros(1, int), xp.cumsum(gaps[:-1] > SAME * period)])
+    last = direction[-1]
+    length = {"minlength": number} if xp is np else {"length": number}
+    gaps = xp.bincount(direction, weights=gaps, **length)  # after each direction
+    views = xp.bincount(direction, **length)
+    largest = gaps[last]
+    mean = (period - largest) / xp.maximum(last, 1)
+    index = xp.arange(number)
+    before, after = gaps[xp.where(index == 0, last, index - 1)], gaps[xp.where(index == last, 0, index + 1) % number]
+    # What was not scanned is larger than what chance leaves between directions, of which the largest gap is about log V
+    # times the mean, and stands between smaller ones: not where few views are spread beside a cluster of many.
+    missing = (gaps > (2 + 1.5 * xp.log(last + 1)) * mean) & (gaps > 2 * xp.maximum(before, after)) & (last > 0)
+    scanned = period - xp.sum(xp.where(missing, gaps, 0))
+    mean = scanned / xp.maximum(last + 1 - xp.sum(missing), 1)
     kept = xp.where(missing, mean, gaps)
-    cells = (kept + xp.roll(kept, 1)) / 2
-    last = xp.argmax(gaps)
+    left = kept[xp.where(index == 0, last, index - 1)]
+    cells = ((kept + left) / 2 / xp.maximum(views, 1))[direction]
     closed = ~xp.any(missing)
-    start = xp.where(closed, 0.0, xp.roll(ordered, -1)[last] - mean / 2)
+    start = xp.where(closed, 0.0, on_circle[order[0]] - mean / 2)
     span = xp.where(closed, period, period - largest + mean)
-    return cells[xp.argsort(order)], start, span
+    return Cells(cells[xp.argsort(order)], start, span, largest)
 
 
 def half_turn_weights(u: Any, low: Any, high: Any, spacing: Any) -> Any:
