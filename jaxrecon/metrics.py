@@ -97,7 +97,8 @@ def ssim(x: ArrayLike, ref: ArrayLike, *, data_range: ArrayLike | None = None, w
     window = tuple((weights / weights.sum()).tolist())
     count = size**x.ndim
     unbias = count / (count - 1) if use_sample_covariance else 1.0
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    # In units of the range, whose fourth power single precision cannot always hold.
+    x, ref, c1, c2 = x / data_range, ref / data_range, K1**2, K2**2
     if jnp.iscomplexobj(x):
         return (_ssim(x.real, ref.real, c1, c2, window, unbias) + _ssim(x.imag, ref.imag, c1, c2, window, unbias)) / 2
     return _ssim(x, ref, c1, c2, window, unbias)
@@ -188,7 +189,11 @@ def _ssim(x, y, c1, c2, window, unbias):
             v = sum(terms[1:], terms[0])
         return v
 
+    # Variances do not depend on a common offset, and would be lost to rounding beside a large one.
+    offset = jax.lax.stop_gradient(jnp.mean(y))
+    x, y = x - offset, y - offset
     mx, my = mean(x), mean(y)
     vx, vy = unbias * (mean(x * x) - mx * mx), unbias * (mean(y * y) - my * my)
     vxy = unbias * (mean(x * y) - mx * my)
+    mx, my = mx + offset, my + offset
     return jnp.mean((2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))

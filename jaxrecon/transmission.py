@@ -16,7 +16,7 @@ from .value import is_complex, is_concrete
 
 def line_integrals(counts: ArrayLike, blank: ArrayLike, dark: ArrayLike = 0.0,
                    floor: ArrayLike | None = None) -> jax.Array:
-    """p = -log((counts - dark) / (blank - dark)), finite for all counts.
+    """p = -log((counts - dark) / (blank - dark)), finite for all counts (NaN for NaN).
 
     Net counts below the floor are set to it; without one, those that are not positive are set to half the least
     positive one (half a photon, where counts are whole), so that p does not depend on the unit of the counts. Where
@@ -48,9 +48,9 @@ def line_integrals(counts: ArrayLike, blank: ArrayLike, dark: ArrayLike = 0.0,
         least = jnp.min(jnp.where(seen, net, jnp.inf))
         # Nothing counted anywhere: half a count.
         least = jnp.where(jnp.isfinite(least), least, 1) / 2
-        net = jnp.where(net > 0, net, least)
+        net = jnp.where(net <= 0, least, net)
     else:
-        net = jnp.maximum(net, jnp.asarray(floor, net.dtype))
+        net = jnp.maximum(net, like_measurements("floor", floor, net))
     alive = beam > 0
     return jnp.where(alive, jnp.log(jnp.where(alive, beam, 1)) - jnp.log(net), 0)
 
@@ -80,7 +80,7 @@ def transmission_weights(counts: ArrayLike, blank: ArrayLike, dark: ArrayLike = 
     if is_concrete(electronic_noise) and not bool(np.all(np.asarray(electronic_noise) >= 0)):
         raise ValueError(f"transmission_weights: electronic_noise must not be negative, got {electronic_noise}")
     net = jnp.where(blank > dark, jnp.maximum(counts - dark, 0), 0)
-    variance = jnp.maximum(counts, 0) + jnp.asarray(electronic_noise, counts.dtype) ** 2
+    variance = jnp.maximum(counts, 0) + like_measurements("electronic_noise", electronic_noise, counts) ** 2
     good = net > 0
     return jnp.where(good, net**2 / jnp.where(good, variance, 1), 0)
 

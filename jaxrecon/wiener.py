@@ -10,7 +10,7 @@ import numpy as np
 
 from .fidelity import cast_measurements, like_measurements
 from .operator import LinearOperator
-from .value import is_complex, is_concrete, safe_divide, value
+from .value import describe, is_complex, is_concrete, safe_divide, value
 
 
 @value
@@ -26,7 +26,7 @@ class Wiener:
             image. Infinite entries remove a frequency.
 
     Raises:
-        ValueError: negative entries; an operator without a spectrum; shapes that do not fit.
+        ValueError: complex or negative entries; an operator without a spectrum; shapes that do not fit.
 
     Example:
         >>> A = jr.Convolution(jnp.array([0.25, 0.5, 0.25]), (8,))
@@ -41,6 +41,8 @@ class Wiener:
 
     def check(self):
         s = self.noise_to_signal
+        if is_complex(s):
+            raise ValueError(f"Wiener needs a real noise_to_signal, got {describe(s)}")
         if is_concrete(s) and not bool(np.all(np.asarray(s) >= 0)):
             raise ValueError(f"Wiener needs noise_to_signal >= 0, its least is {np.min(np.asarray(s)):.3g}")
 

@@ -202,6 +202,12 @@ def test_finite_for_extreme_values(name):
         assert jnp.isfinite(jax.jit(lambda m, y, z, t: m.prox(y, z, t))(model, y, z, t)).all()
 
 
+def test_a_count_of_zero_behind_a_strong_absorber_has_a_gradient():
+    problem = PoissonLikelihood("transmission", blank=100.0).problem(jr.Matrix(jnp.eye(2)), jnp.array([0.0, 50.0]))
+    x = jnp.array([1000.0, 0.7])
+    np.testing.assert_allclose(jax.grad(problem)(x), problem.gradient(x), rtol=1e-12)
+
+
 def test_values_stay_accurate_in_single_precision():
     y = np.full(3, 1e6, "float32")
     z = np.array([0.999, 1.0, 1.001])
@@ -276,6 +282,7 @@ def test_refuses_what_it_cannot_do(system):
     refuses("transmission, emission, got 'radiation'", lambda: PoissonLikelihood("radiation"))
     refuses("needs blank", lambda: PoissonLikelihood("transmission"))
     refuses(r"jr\.Diagonal\(e\) @ A", lambda: PoissonLikelihood("emission", blank=1.0))
+    refuses("blank must be real, got complex128", lambda: PoissonLikelihood("transmission", blank=5 + 1j))
     refuses("background must not be negative, its least is -2", lambda: PoissonLikelihood("emission", background=-2.0))
     refuses("blank must not be negative", lambda: PoissonLikelihood("transmission", blank=np.array([1.0, np.nan])))
     for run in (jr.solve, lambda *args, **kwargs: jr.unroll(*args, **kwargs)):

@@ -25,6 +25,18 @@ def test_ssim_is_scikit_images(rng, shape, options):
     assert float(ours) == pytest.approx(skimage.structural_similarity(x, ref, data_range=1.3, **options), abs=1e-10)
 
 
+def test_ssim_does_not_depend_on_units_and_survives_an_offset(rng):
+    """In single precision, whose squares of 1e3 are coarser than the variances beside them, and of 1e-20 zero."""
+    x, ref = pair(rng, (30, 41))
+    want = float(skimage.structural_similarity(x, ref, data_range=1.3))
+    for unit in (1e-12, 1e-8, 1e8, 1e12):
+        assert float(ssim(*(np.float32(unit * v) for v in (x, ref)), data_range=1.3 * unit)) == \
+            pytest.approx(want, abs=1e-5)
+    far = [np.float32(1000 + v) for v in (x, ref)]
+    want = skimage.structural_similarity(*(v.astype(float) for v in far), data_range=1.3)
+    assert float(ssim(*far, data_range=1.3)) == pytest.approx(want, abs=1e-5)
+
+
 def test_psnr_and_errors_are_scikit_images(rng):
     x, ref = pair(rng, (20, 30))
     assert float(psnr(x, ref, data_range=2.5)) == pytest.approx(

@@ -66,5 +66,11 @@ def test_refuses_what_it_cannot_do(function):
         function(np.ones(3) * 1j, 1.0)
     with pytest.raises(ValueError, match="floor is the least net count"):
         line_integrals(np.ones(3), 1.0, floor=0.0)
+    with pytest.raises(ValueError, match=r"floor of shape \(2, 1\) does not broadcast"):
+        line_integrals(np.ones(3), 1.0, floor=np.ones((2, 1)))
+    with pytest.raises(ValueError, match=r"electronic_noise of shape \(2, 1\) does not broadcast"):
+        transmission_weights(np.ones(3), 1.0, electronic_noise=np.ones((2, 1)))
+    for floor in (None, 1.0):
+        np.testing.assert_allclose(line_integrals(np.array([100.0, np.nan]), 200.0, floor=floor), [np.log(2), np.nan])
     with pytest.raises(ValueError, match="electronic_noise must not be negative"):
         transmission_weights(np.ones(3), 1.0, electronic_noise=-1.0)

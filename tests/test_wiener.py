@@ -84,6 +84,8 @@ def test_refuses_what_it_cannot_do(blurred):
     A, _, b = blurred
     with pytest.raises(ValueError, match=r"boundary 'circular', got Convolution; jr\.CGNR"):
         Wiener(0.1)(jr.Convolution(A.kernel, A.shape, "zero"), b)
+    with pytest.raises(ValueError, match="real noise_to_signal, got complex128"):
+        Wiener(1j)
     with pytest.raises(ValueError, match=">= 0, its least is -1"):
         Wiener(-1.0)
     with pytest.raises(ValueError, match=r"noise_to_signal of shape \(3,\) does not broadcast"):

@@ -34,7 +34,7 @@ class Transmission:
         # Without background the mean underflows long before its logarithm is large.
         bare = (y > 0) & (r <= 0)
         log_ratio = jnp.where(bare, jnp.log(blank / jnp.where(bare, y, 1)) - up,
-                              jnp.log(jnp.where(bare, 1, mean) / jnp.where(y > 0, y, 1)))
+                              jnp.log(jnp.where((y > 0) & ~bare, mean, 1) / jnp.where(y > 0, y, 1)))
         f = divergence(y, mean, log_ratio)
         return jnp.where(alive, f + self._slope_at_zero(y) * down + self.bound(y) * down**2 / 2, 0)
 

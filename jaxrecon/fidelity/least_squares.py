@@ -12,7 +12,7 @@ from ..operator import LinearOperator, RealPart, real_part
 from ..operator.algebra import Sandwich
 from ..operator.quantities import largest_eigenvalue
 from ..operators import Diagonal
-from ..value import is_concrete, norm_squared, safe_sqrt, value
+from ..value import describe, is_complex, is_concrete, norm_squared, safe_sqrt, value
 from .base import DataTerm, Problem, like_measurements
 
 
@@ -56,7 +56,7 @@ class LeastSquares(DataTerm):
             variance of each sample.
 
     Raises:
-        ValueError: negative weights.
+        ValueError: complex, negative or NaN weights.
 
     Example:
         >>> A, b = jr.Matrix(jnp.ones((2, 1))), jnp.array([1.0, 3.0])
@@ -67,8 +67,10 @@ class LeastSquares(DataTerm):
     weights: Any = None
 
     def check(self):
-        if is_concrete(self.weights) and any(bool(np.any(np.asarray(w) < 0)) for w in jax.tree.leaves(self.weights)):
-            raise ValueError("weights of LeastSquares must not be negative: they are inverse variances")
+        if is_complex(self.weights):
+            raise ValueError(f"weights of LeastSquares must be real, got {describe(self.weights)}")
+        if is_concrete(self.weights) and not all(np.all(np.asarray(w) >= 0) for w in jax.tree.leaves(self.weights)):
+            raise ValueError("weights of LeastSquares must not be negative, nor NaN: they are inverse variances")
 
     def problem(self, A, b):
         """The least-squares problem of A and b, with the weights moved into both."""

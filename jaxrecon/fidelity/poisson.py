@@ -69,8 +69,8 @@ class PoissonLikelihood(DataTerm):
     its least possible value, that is the Kullback-Leibler divergence of the counts from their means: about 1/2 per
     detector at the truth. A prior's lam is on that scale: for line integrals, that of `LeastSquares` times the counts.
 
-    For ISTA, FISTA, POGM, CondatVu and GradientStep (emission: with r > 0 only), PDHG (transmission: with r = 0 only)
-    and RichardsonLucy (emission). Others raise.
+    For ISTA, FISTA, POGM, CondatVu and GradientStep (emission: with r > 0 only; NaN and ok=False where a count has
+    none), PDHG (transmission: with r = 0 only) and RichardsonLucy (emission). Others raise.
 
     Transmission is convex for r = 0; with r > 0 it is not, and solvers find a stationary point (start them from a
     good image). Where (A x)_i < 0 the likelihood goes on as its parabola at 0, which bounds its curvature by I0; it is
@@ -109,6 +109,8 @@ class PoissonLikelihood(DataTerm):
                              "jr.Diagonal(e) @ A")
         for name in ("blank", "background"):
             v = getattr(self, name)
+            if is_complex(v):
+                raise ValueError(f"PoissonLikelihood: {name} must be real, got {describe(v)}")
             if v is not None and is_concrete(v) and not bool(np.all(np.asarray(v) >= 0)):
                 raise ValueError(f"PoissonLikelihood: {name} must not be negative, its least is {np.min(v):.3g}")
         # No background, however it is said, is the convex case.

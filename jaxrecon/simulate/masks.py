@@ -169,8 +169,8 @@ def poisson_disc_mask(key: jax.Array, shape: tuple[int, int], acceleration: floa
 
 def _disc_points(order: np.ndarray, shape: tuple[int, int], relative: np.ndarray, wanted: int) -> np.ndarray:
     """The sparsest greedy packing with `wanted` points or more, found by bisection of the discs' scale."""
-    if wanted == 0:
-        return order[:0]
+    if wanted <= 1:  # a disc always holds one point
+        return order[:wanted]
     low, high, best = 0.0, 1.0, order
     found = _pack(order, shape, high * relative)
     while len(found) >= wanted:
@@ -192,6 +192,7 @@ def _disc_points(order: np.ndarray, shape: tuple[int, int], relative: np.ndarray
 
 def _pack(order: np.ndarray, shape: tuple[int, int], distance: np.ndarray) -> np.ndarray:
     """Visit points in `order`, keep each one that lies in no earlier point's disc."""
+    distance = np.minimum(distance, math.hypot(*shape))  # all of the image: no more to take
     reach = math.ceil(float(distance.flat[order].max()))
     ny, nx = shape[0] + 2 * reach, shape[1] + 2 * reach
     taken = bytearray(ny * nx)  # indexing single bytes is what the loop does most, and numpy is slow at it

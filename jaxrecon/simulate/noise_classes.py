@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..value import is_concrete, norm_squared, safe_divide, safe_sqrt, static, value
+from .counts import poisson
 from .noise import _factor, _floating, _measured, add_noise
 
 
@@ -117,14 +118,13 @@ class PoissonNoise(Noise):
         if self.transmission:
             if jnp.iscomplexobj(b):
                 raise ValueError(f"PoissonNoise: line integrals are real, got {b.dtype}; pass b.real")
-            # No more than int32 holds, where b is far below 0.
-            drawn = jax.random.poisson(key, jnp.minimum(counts * jnp.exp(-b), 2.0**30)).astype(b.dtype)
+            drawn = poisson(key, counts * jnp.exp(-b))
             return jnp.log(counts) - jnp.log(jnp.maximum(drawn, 0.5))
         unit = jnp.max(jnp.where(measured, jnp.abs(b), 0)) / counts
 
         def counted(key, r):
             r = jnp.where(measured, r, 0)
-            return unit * jnp.sign(r) * jax.random.poisson(key, safe_divide(jnp.abs(r), unit)).astype(r.dtype)
+            return unit * jnp.sign(r) * poisson(key, safe_divide(jnp.abs(r), unit))
 
         if not jnp.iscomplexobj(b):
             return counted(key, b)

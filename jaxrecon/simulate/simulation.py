@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from ..geometry import ParallelBeam
 from ..operator import LinearOperator
-from ..operator.algebra import Composed
+from ..operator.algebra import Composed, Scaled, Sum
 from ..operator.base import Measuring
 from ..operator.kept import Kept
-from ..operators import Fourier, sense
+from ..operators import Diagonal, Fourier, sense
 from ..operators.xray import XRay
 from ..value import static, value
 from ._shape import check_shape
@@ -104,7 +105,7 @@ def cartesian_mri(shape: tuple[int, int], acceleration: float = 4, *, coils: int
         acceleration: N / number of lines (points where axis is None) that are measured.
         coils: receive coils; with one, A is `jr.Fourier`, else `jr.sense` with `coil_maps`.
         pattern: "variable-density", "random" or "uniform" (lines only; the same for every scan).
-        calibration: central lines that are always measured; None: a twelfth of ny, at least one.
+        calibration: central lines that are always measured; None: a twelfth of all, at least one.
         axis: along which lines are left out; None: points.
         snr, images, phase: see `Simulation`.
         new_masks: every scan draws a mask of its own.
@@ -121,7 +122,9 @@ def cartesian_mri(shape: tuple[int, int], acceleration: float = 4, *, coils: int
     """
     ny, nx = check_shape(shape, "cartesian_mri", (2,))
     shape = (ny, nx)
-    draw = MaskDraw(pattern, shape, acceleration, max(1, ny // 12) if calibration is None else calibration, axis)
+    if calibration is None:
+        calibration = max(1, (ny if axis is None else shape[axis]) // 12)
+    draw = MaskDraw(pattern, shape, acceleration, calibration, axis)
     mask = draw(jax.random.key(0) if key is None else key)
     dtype = jnp.result_type(complex)
     A = Fourier(shape, mask=mask, dtype=dtype) if coils == 1 else sense(coil_maps(shape, coils, dtype=dtype), mask)
@@ -158,7 +161,12 @@ def sparse_view_ct(shape: tuple[int, int], views: int = 30, *, detectors: int | 
 def _mask(A: Any) -> Any:
     """Which measurements are made: the mask of A, or of what A is made of. (Rays that miss the image are measured.)"""
     if isinstance(A, Composed):
-        return _mask(A.outer)
+        outer = A.outer.operator if isinstance(A.outer, Scaled) else A.outer
+        # Factors, such as weights of the samples, leave them in their places.
+        return _mask(A.inner if isinstance(outer, Diagonal) else outer)
+    if isinstance(A, Sum):
+        first, second = _mask(A.first), _mask(A.second)
+        return None if first is None or second is None else jnp.maximum(first, second)
     if isinstance(A, Kept):
         inner = _mask(A.operator)
         return A.keep if inner is None else A.keep * inner
@@ -186,8 +194,9 @@ class MaskDraw(NamedTuple):
 
 
 def smooth_phase(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """exp(i p(y, x)) with a random polynomial p of second degree."""
-    y, x = jnp.meshgrid(*(jnp.linspace(-1, 1, n, dtype="float32") for n in shape), indexing="ij")
-    terms = jnp.stack([jnp.ones_like(x), x, y, x * x, x * y, y * y])
+    """exp(i p(x, y, ...)) with a random polynomial p of second degree."""
+    axes = jnp.meshgrid(*(jnp.linspace(-1, 1, n, dtype="float32") for n in shape), indexing="ij")[::-1]
+    products = [s * t for s, t in itertools.combinations_with_replacement(axes, 2)]
+    terms = jnp.stack([jnp.ones_like(axes[0]), *axes, *products])
     c = PHASE * jax.random.normal(key, (len(terms),), "float32")
     return jnp.exp(1j * jnp.tensordot(c.at[0].mul(math.pi / PHASE), terms, 1)).astype("complex64")

@@ -89,12 +89,9 @@ def _order(impl, key: bytes, epoch: int, n: int) -> np.ndarray:
 def _take(v: Any, index: np.ndarray) -> Any:
     if isinstance(v, jax.Array):
         return _take_on_device(v, index)
-    # In increasing order, as files are read fastest and h5py demands.
-    order = np.argsort(index, kind="stable")
-    rows = np.asarray(v[index[order]])
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return rows[back]
+    # In increasing order and each once, as files are read fastest and h5py demands.
+    once, back = np.unique(index, return_inverse=True)
+    return np.asarray(v[once])[back]
 
 
 @jax.jit

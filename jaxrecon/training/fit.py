@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ..value import describe, is_count
@@ -46,8 +48,9 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
         optimizer: of optax, learning-rate schedule included.
         key: shuffles or simulates the data, and what a self-supervised loss draws: step k depends on the key and on k
             alone.
-        loss: "mse", "l1", "nmse", "ssim", "magnitude_mse", "magnitude_l1", or a function (x, reference) -> scalar of
-            one image; or, self-supervised, `jr.training.SURE`, `SSDU`, `Equivariant`, `Consistency`.
+        loss: "mse" (of images of the order of 1: optimisers with an epsilon do not see small gradients), "l1", "nmse"
+            (of any), "ssim", "magnitude_mse", "magnitude_l1", or a function (x, reference) -> scalar of one image; or,
+            self-supervised, `jr.training.SURE`, `SSDU`, `Equivariant`, `Consistency`.
         validation: (A, b, x), jr.Examples (all of them count), another stream (8 batches, drawn once) or a list of
             batches. The parameters of the smallest validation loss are returned; without one, the last. Where the
             loss is self-supervised, it is the mean squared error if there are x, else that loss with fixed keys.
@@ -84,7 +87,7 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
         (True, True)
     """
     steps, validate_every, checkpoint_every = _check_options(steps, validate_every, patience, clip, checkpoint_every,
-                                                             time_limit, resume, checkpoint)
+                                                             time_limit, resume, checkpoint, validation)
     if not callable(getattr(optimizer, "init", None)) or not callable(getattr(optimizer, "update", None)):
         raise TypeError(f"optimizer must be one of optax, such as optax.adam(1e-3), got {optimizer!r}")
     if not callable(reconstructor):
@@ -103,6 +106,7 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
     if first is None:
         raise ValueError("data gives no batch at all")
     feed(*first)
+    _warn_of_units(first[2], loss)
     check = None
     if validation is not None:
         own = getattr(validation, "batched", batched)
@@ -139,7 +143,19 @@ def _loss_key(loss: Any, key: jax.Array | None) -> jax.Array | None:
     return jax.random.fold_in(key, 2**31 + 1) if isinstance(loss, SelfSupervised) and key is not None else None
 
 
-def _check_options(steps, validate_every, patience, clip, checkpoint_every, time_limit, resume, checkpoint):
+def _warn_of_units(x: Any, loss: Any) -> None:
+    """Of squared errors that an optimiser with an epsilon, such as Adam's 1e-8, takes for none, or cannot square."""
+    if x is None or loss not in ("mse", "magnitude_mse"):
+        return
+    energy = float(jnp.mean(jnp.abs(jnp.asarray(x)) ** 2))
+    if 0 < energy < 1e-6 or energy > 1e16:
+        warnings.warn(f"images of root mean square {energy**0.5:.0e} have gradients of {loss!r} that Adam and others "
+                      "with an epsilon do not see, or that overflow; use loss='nmse', or data of the order of 1",
+                      stacklevel=3)
+
+
+def _check_options(steps, validate_every, patience, clip, checkpoint_every, time_limit, resume, checkpoint,
+                   validation):
     counts = {"steps": steps, "validate_every": validate_every, "checkpoint_every": checkpoint_every,
               "patience": patience}
     for name, n in counts.items():
@@ -150,5 +166,7 @@ def _check_options(steps, validate_every, patience, clip, checkpoint_every, time
             raise ValueError(f"{name} must be > 0, got {v!r}")
     if resume and checkpoint is None:
         raise ValueError("resume=True needs checkpoint=, the folder to go on from")
+    if patience is not None and validation is None:
+        raise ValueError(f"patience={patience} needs validation=, the data to judge by")
     twentieth = max(1, int(steps) // 20)
     return int(steps), int(validate_every or twentieth), int(checkpoint_every or twentieth)

@@ -54,6 +54,7 @@ class SSDU(SelfSupervised):
             large as k-space; lines=True without a mask of lines; an unknown distance. TypeError: an operator with
             neither mask nor views.
 
+    An example whose part 2 is empty (all that was measured is calibration) has the loss NaN.
     The reconstructor must take any mask of this shape; views come in ascending order, with indices that are traced.
 
     Source: Yaman et al. (2020); weights: Millard and Chiew (2023).
@@ -149,12 +150,14 @@ class SSDU(SelfSupervised):
         (A, b), (other, u) = self.split(A, b, need_key("SSDU", key))
         x = image(reconstructor, A, b)
         measured = measured_samples(other, u)
+        # Nothing to judge by is no perfect score.
+        none = jnp.where(jnp.any(measured), 0, jnp.nan)
         w = like_measurements("SSDU: weights", 1 if self.weights is None else self.weights, u)
         error, root = jnp.where(measured, other.apply(x) - u, 0), jnp.sqrt(w)
         if self.distance == "l2":
-            return norm_squared(root * error) / real_values(measured, u), x
+            return none + norm_squared(root * error) / real_values(measured, u), x
         l1, size = jnp.sum(w * magnitude(error)), jnp.sum(w * magnitude(u))
-        return safe_divide(norm(root * error), norm(root * u)) + safe_divide(l1, size), x
+        return none + safe_divide(norm(root * error), norm(root * u)) + safe_divide(l1, size), x
 
 
 def sampler(A: LinearOperator) -> LinearOperator:

@@ -26,6 +26,15 @@ def test_mean_and_variance(blank, background, noise, mean):
         assert (y == np.round(y)).all()
 
 
+@pytest.mark.parametrize("mean", [9e4, 1.1e5, 1e7, 1e9])
+def test_large_means_have_their_variance(mean):
+    n = 20000
+    y = np.asarray(poisson_counts(KEY, jnp.full(n, mean, "float32")), float)
+    z = (y - mean) / mean**0.5
+    assert abs(z.mean()) < 4 / n**0.5 and abs(z.std() - 1) < 4 / (2 * n) ** 0.5
+    assert abs(np.mean(z**4) - 3) < 4 * (96 / n) ** 0.5
+
+
 def test_small_means_have_poisson_probabilities():
     y = np.asarray(poisson_counts(KEY, jnp.full(100000, 0.7)))
     for k, p in enumerate(np.exp(-0.7) * np.array([1, 0.7, 0.245])):

@@ -128,6 +128,8 @@ def test_poisson_disc_extremes():
     assert poisson_disc_mask(KEY, (16, 16), 1, elliptical=False).all()
     calibration_only = poisson_disc_mask(KEY, (16, 16), 16, calibration=4)
     assert calibration_only.sum() == 16 and calibration_only[6:10, 6:10].all()
+    assert poisson_disc_mask(KEY, (16, 16), 256).sum() == 1
+    assert poisson_disc_mask(KEY, (16, 16), 256 / 17, calibration=4).sum() == 17
     assert poisson_disc_mask(KEY, (40, 40), 1.3).sum() == round(1600 / 1.3)
     assert poisson_disc_mask(jax.random.PRNGKey(0), (16, 16), 4).sum() == 64  # old-style keys too
 

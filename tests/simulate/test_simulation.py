@@ -33,13 +33,23 @@ def test_noise_is_where_measurements_are_whatever_wraps_the_operator():
     F = jr.Fourier(SHAPE, mask=mask)
     D = jr.Diagonal(jnp.full(SHAPE, 2.0))
     for A in (F, jr.real_part(F), 0.5 * F, F @ D, jr.Fourier(SHAPE).kept(jnp.broadcast_to(mask, SHAPE)),
-              jr.real_part(2.0 * F @ D)):
+              jr.real_part(2.0 * F @ D), D @ F, F + D @ F):
         A, b, x = jr.simulate.Simulation(A, snr=20.0)(jax.random.key(0))
         off = np.broadcast_to(np.asarray(mask), SHAPE) == 0
         assert off.any() and not np.any(np.asarray(b)[off])
         np.testing.assert_allclose(snr_of(b, A(x)), 20, atol=1e-3)
     with pytest.raises(ValueError, match="RealPart has none of its own"):
         jr.simulate.Simulation(jr.real_part(F), mask=lambda key: mask)
+
+
+def test_calibration_is_of_the_axis_and_phases_are_of_any(rng):
+    A, _, _ = jr.simulate.cartesian_mri((256, 64), 4, axis=-1)(jax.random.key(0))
+    assert A.mask.shape == (1, 64) and A.mask.sum() == 16
+    scan = jr.simulate.Simulation(jr.Fourier((4, 6, 5)), rng.random((2, 4, 6, 5)), phase=True)
+    x = scan(jax.random.key(0))[2]
+    assert x.shape == (4, 6, 5) and np.abs(x.imag).max() > 0
+    third = np.diff(np.unwrap(np.angle(np.asarray(x)), axis=0), 3, axis=0)
+    np.testing.assert_allclose(third, 0, atol=1e-5)
 
 
 def test_an_acceleration_that_is_no_whole_number_is_refused():

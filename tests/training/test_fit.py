@@ -304,6 +304,7 @@ BAD = [
      {"reconstructor": jr.Iterative(jr.CGNR(0.1))}),
     (ValueError, "has no leaves", {"reconstructor": jr.ZeroFilled()}),
     (ValueError, "resume=True needs checkpoint=", {"resume": True}),
+    (ValueError, "patience=1 needs validation=", {"patience": 1}),
     (ValueError, "mesh must have one axis", {"mesh": 8}),
     (TypeError, "iterable of batches", {"data": 3}),
     (ValueError, "no batch at all", {"data": []}),
@@ -320,6 +321,14 @@ BAD = [
     (ValueError, r"gives float64\[\], but the images of the data are float64\[3\]",
      {"reconstructor": lambda A, b: jnp.sum(b)}),
 ]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e9])
+def test_units_in_which_adam_is_blind_are_named(unit):
+    data = [(A, unit * B, unit * X)]
+    with pytest.warns(UserWarning, match=r"root mean square .* use loss='nmse'"):
+        quick(Scaled(0.5), data, steps=1)
+    quick(Scaled(0.5), data, steps=1, loss="nmse")
 
 
 @pytest.mark.parametrize("kind, said, options", BAD)

@@ -329,6 +329,12 @@ def test_the_reconstructor_sees_the_reduced_mask():
 
 
 @pytest.mark.slow
+def test_nothing_to_judge_by_is_no_perfect_score():
+    A = jr.Fourier((16, 16), mask=jnp.zeros((16, 16)).at[6:10, 6:10].set(1))
+    loss = jr.training.SSDU()(jr.ZeroFilled(), A, jnp.ones((16, 16), complex) * A.mask, jax.random.key(0))
+    assert jnp.isnan(loss)
+
+
 def test_views_and_rows_are_split():
     A = jr.XRay(jr.ParallelBeam(jnp.linspace(0, 3, 10, endpoint=False), 8), SHAPE)
     x = jnp.asarray(numbers(SHAPE, float))

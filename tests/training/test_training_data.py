@@ -54,6 +54,7 @@ def test_only_the_rows_of_the_batch_are_read(tmp_path):
     data = Examples(A, rows, stored, batch_size=3)
     _, b, x = data.batch(KEY, 0)
     assert len(rows.read) == 3
+    np.testing.assert_array_equal(data.rows(np.array([4, 1, 4]))[1], X[[4, 1, 4]])
     assert type(x) is np.ndarray or not x.flags.owndata
     np.testing.assert_array_equal(b, x)
     on_device = Examples(A, jnp.asarray(X), X, batch_size=3).batch(KEY, 0)
