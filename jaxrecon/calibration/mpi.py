@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..operator import LinearOperator, dense
-from ..value import is_concrete, safe_divide
+from ..value import is_concrete, safe_divide, safe_sqrt
 
 
 def frequency_snr(s: ArrayLike, background: ArrayLike) -> jax.Array:
@@ -65,7 +65,7 @@ def background_sigma(background: ArrayLike) -> jax.Array:
     unit = jnp.max(jnp.abs(background))
     off = safe_divide(background - jnp.mean(background, axis=0), unit)
     values = (background.shape[0] - 1) * (2 if jnp.iscomplexobj(background) else 1)
-    return unit * jnp.sqrt(jnp.sum(jnp.square(off.real) + jnp.square(off.imag), axis=0) / values)
+    return unit * safe_sqrt(jnp.sum(jnp.square(off.real) + jnp.square(off.imag), axis=0) / values)
 
 
 def select_frequencies(frequencies: ArrayLike, snr: ArrayLike, *, threshold: float = 0.0,

@@ -14,7 +14,7 @@ from jax import lax
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, real_dtype
 from ..reconstruct import Iterative
-from ..solvers import Solver, solve
+from ..solvers import Kaczmarz, Solver, solve
 from ..value import safe_sqrt, value
 from .corner import curvature_of, sharpest, spline_curvature, triangle
 from .ranges import default_lams
@@ -65,7 +65,7 @@ def lcurve(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[[Any], 
             Gomez and Guerra 2002).
         iterations, data, scale: as for `jr.solve`.
         continuation: from the largest lam to the smallest, each solve starting from the last image: fewer iterations
-            will do. One after the other.
+            will do. One after the other. Not for Kaczmarz, which keeps near its start.
         chunk: how many lams at a time: memory grows with it. None: one on CPU, all elsewhere.
 
     Returns:
@@ -184,6 +184,9 @@ def _continued(method: Iterated, lams):
         solver = made.solver if isinstance(made, Iterative) else made
         if not isinstance(solver, Solver):
             raise TypeError(f"continuation needs a solver of lam, got {type(made).__name__}")
+        if isinstance(solver, Kaczmarz):
+            raise ValueError("Kaczmarz keeps near its start, lam |x - x0|^2, so that continuation would change what it "
+                             "minimises; leave continuation out, or use jr.CGNR(lam)")
         iterations = made.iterations if isinstance(made, Iterative) else method.iterations or 100
         how = made if isinstance(made, Iterative) else method
         x = solve(method.A, method.b, solver, iterations, x0=x, data=how.data, scale=how.scale,

@@ -125,3 +125,8 @@ def test_from_a_noisy_calibration_to_an_image():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_component_without_noise_has_a_gradient():
+    slope = jax.grad(lambda v: jnp.sum(background_sigma(v)))(jnp.ones((3, 2)).at[0, 0].set(2.0))
+    assert jnp.all(jnp.isfinite(slope)) and jnp.all(slope[:, 1] == 0) and jnp.any(slope[:, 0] != 0)

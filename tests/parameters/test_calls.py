@@ -117,6 +117,7 @@ B2 = jnp.ones(3)
     (lambda: jr.lcurve(A2, B2, LAMS, rule="kink"), ValueError, "curvature, triangle"),
     (lambda: jr.lcurve(A2, B2, LAMS, continuation=True), ValueError, "needs a solver"),
     (lambda: jr.lcurve(A2, B2, LAMS, lambda lam: jr.CGNR(lam), continuation=True, chunk=2), ValueError, "chunk"),
+    (lambda: jr.lcurve(A2, B2, LAMS, lambda lam: jr.Kaczmarz(lam), continuation=True), ValueError, "near its start"),
     (lambda: jr.crossvalidate(A2, B2, LAMS, lambda lam: jr.CGNR(lam), folds=4, share=0.5), ValueError, "folds=4"),
     (lambda: jr.crossvalidate(A2, B2, LAMS, lambda lam: jr.CGNR(lam), hidden=jnp.ones((2, 4))), ValueError,
      "broadcast"),
