@@ -9,10 +9,10 @@ from .hqs import HQS
 from .kaczmarz import Kaczmarz
 from .landweber import Landweber
 from .loop import Solution, solve
-from .ordered_subsets import SART
 from .primal_dual import PDHG, CondatVu
 from .proximal_gradient import FISTA, ISTA, POGM
 from .richardson_lucy import RichardsonLucy
+from .sart import SART
 from .scheduled import Scheduled
 from .sirt import SIRT
 from .stopped import Stopped

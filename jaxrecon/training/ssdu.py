@@ -15,7 +15,7 @@ from ..operator.base import Wrapper
 from ..operators import Fourier
 from ..operators.fourier import full_rank, varying_axes
 from ..operators.sense import Sense
-from ..solvers.ordered_subsets import select_views
+from ..solvers.subsets import select_views
 from ..value import describe, is_concrete, is_count, norm, norm_squared, safe_divide, static, value
 from .losses import SelfSupervised, magnitude
 from .measured import checked_measurements, image, measured_samples, need_key, real_values

@@ -9,6 +9,7 @@ from skimage import restoration
 import jaxrecon as jr
 from jaxrecon.fidelity import PoissonLikelihood
 from jaxrecon.solvers import RichardsonLucy
+from jaxrecon.solvers.subsets import subsets_of
 
 
 @pytest.fixture
@@ -28,6 +29,44 @@ def test_equals_plain_numpy(counted, background):
     data = PoissonLikelihood("emission", background=background)
     s = jr.solve(jr.Matrix(a), y, RichardsonLucy(), 10, data=data, record="x")
     np.testing.assert_allclose(s.history, wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize("subsets", [4, None])
+@pytest.mark.parametrize("order", ["cyclic", "golden"])
+def test_ordered_subsets_equal_plain_numpy(counted, subsets, order):
+    a, y = counted
+    a[:, 5] = 0  # seen by none
+    a[::4, 6] = 0  # not seen by one of the subsets
+    n = subsets or 30
+    visit = subsets_of(jr.Matrix(a), y, subsets, order).index[:, 0]
+    assert sorted(visit) == list(range(n)) and (order == "golden") == (list(visit) != sorted(visit))
+    x, wanted = np.linspace(1, 2, 8), []
+    for _ in range(3):
+        x[5] = 0
+        for first in visit:
+            part, counts = a[first::n], y[first::n]
+            seen = part.sum(0)
+            x = np.where(seen > 0, x / np.where(seen > 0, seen, 1) * (part.T @ (counts / (part @ x + 4))), x)
+        wanted.append(x.copy())
+    data = PoissonLikelihood("emission", background=4.0)
+    s = jr.solve(jr.Matrix(a), y, RichardsonLucy(subsets, order), 3, data=data, record="x", x0=np.linspace(1, 2, 8))
+    np.testing.assert_allclose(s.history, wanted, rtol=1e-9)
+
+
+def test_ordered_subsets_of_views_reach_the_same_activity():
+    A = jr.XRay(jr.ParallelBeam(np.linspace(0, np.pi, 24, endpoint=False), 23), (16, 16))
+    truth = 1.0 + jnp.zeros((16, 16)).at[4:9, 5:12].set(3.0)
+    for b in (A(truth), A(truth).astype("float32")):
+        fast = jr.solve(A, b, RichardsonLucy(8), 40)
+        slow = jr.solve(A, b, RichardsonLucy(), 320)
+        assert fast.ok and fast.x.dtype == slow.x.dtype
+        assert jr.metrics.nrmse(fast.x, truth) < 1.1 * jr.metrics.nrmse(slow.x, truth)
+    with pytest.raises(ValueError, match="subsets are of views, and Convolution has none"):
+        jr.solve(jr.Convolution(np.ones(3), (8,)), np.ones(8), RichardsonLucy(2), 1)
+    with pytest.raises(ValueError, match="25 subsets cannot be made of 24 views"):
+        jr.solve(A, A(truth), RichardsonLucy(25), 1)
+    with pytest.raises(ValueError, match="subsets >= 1 or None, got 0"):
+        RichardsonLucy(0)
 
 
 def test_equals_scikit_image(rng):

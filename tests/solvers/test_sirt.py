@@ -15,7 +15,7 @@ from jaxrecon.operators import Convolution, Diagonal, Fourier, Gradient, Identit
 from jaxrecon.operators.xray import XRay
 from jaxrecon.priors import L1, Box, NonNegative
 from jaxrecon.solvers import SART, SIRT, Landweber, solve, unroll
-from jaxrecon.solvers.ordered_subsets import subsets_of
+from jaxrecon.solvers.subsets import subsets_of
 
 V, D, SHAPE = 11, 13, (7, 8)
 GOLDEN = {4: [0, 2, 1, 3], 11: [0, 7, 3, 9, 5, 1, 8, 4, 10, 6, 2]}
@@ -144,11 +144,11 @@ def test_one_subset_is_sirt(rng):
 
 def test_subsets():
     for n, visit in GOLDEN.items():
-        index, present = subsets_of(V, n, "golden")
+        index, present = subsets_of(Matrix(np.ones((V, 1))), np.ones(V), n, "golden")
         assert index[:, 0].tolist() == visit
         assert sorted(index[present]) == list(range(V))
         assert all(v % n == s for s, views in zip(visit, index, strict=True) for v in views)
-    assert subsets_of(6, 3, "cyclic")[0].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert subsets_of(Matrix(np.ones((6, 1))), np.ones(6), 3, "cyclic").index.tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
 # ---- under transformations
