@@ -9,7 +9,7 @@ import jax
 from .fidelity import cast_measurements
 from .operator import LinearOperator
 from .solvers import Solver, solve
-from .value import static, value
+from .value import is_count, static, value
 
 
 @value
@@ -36,6 +36,8 @@ class Iterative:
     def check(self):
         if not isinstance(self.solver, Solver):
             raise TypeError(f"Iterative takes a solver such as jr.CGNR() or jr.FISTA(prior), got {self.solver!r}")
+        if not is_count(self.iterations, least=0):
+            raise ValueError(f"Iterative: iterations must be an integer >= 0, got {self.iterations!r}")
 
     def __call__(self, A: LinearOperator, b: Any) -> jax.Array:
         return solve(A, b, self.solver, self.iterations, data=self.data, tolerance=self.tolerance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -196,7 +197,26 @@ def is_count(n: Any, least: int = 1) -> bool:
         >>> is_count(3), is_count(0), is_count(2.5), is_count(True)
         (True, False, False, False)
     """
-    return not isinstance(n, bool) and int(n) == n and n >= least
+    try:
+        return not isinstance(n, bool) and int(n) == n and n >= least
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def as_sizes(owner: str, sizes: Any) -> tuple[int, ...]:
+    """A shape, or one size, as a tuple of Python integers.
+
+    Raises:
+        TypeError: they are not whole numbers.
+
+    Example:
+        >>> as_sizes("Fourier", 8), as_sizes("Fourier", (8, 6))
+        ((8,), (8, 6))
+    """
+    try:
+        return (operator.index(sizes),) if np.ndim(sizes) == 0 else tuple(operator.index(n) for n in sizes)
+    except TypeError:
+        raise TypeError(f"{owner} needs a shape of whole numbers such as (256, 256), got {sizes!r}") from None
 
 
 def repeated(tree: Any, copies: int) -> Any:

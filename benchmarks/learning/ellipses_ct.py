@@ -38,7 +38,7 @@ TRAINED = ("lpd_filtered", "lpd", "unrolled", "unet")
 LABELS = {"fbp": "FBP", "tv": "exact TV", "tv_box": "exact TV, x in [0, 1]", "lpd": "learned primal-dual",
           "lpd_filtered": "learned primal-dual, filtered", "unrolled": "unrolled gradient", "unet": "FBP + U-Net"}
 CUTOFFS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-LAMS = (1.0, 1.4, 2.0, 2.8)
+LAMS = (1.4, 1.7, 2.0, 2.4, 2.8)
 # Of one kind of random numbers each: training, validation, test.
 TRAINING, VALIDATION, TEST = (jax.random.key(seed) for seed in (0, 1, 2))
 FILTER = jr.FBP("hann", 0.7)  # the best of CUTOFFS on the validation images

@@ -42,7 +42,8 @@ def espirit(kspace: jax.Array, calibration: int | tuple[int, ...] | None = 24, k
         kernel: size k of the patches, an int or one per axis.
         threshold: singular values above threshold * the largest span the signal. Below 1e-3 use complex128.
         crop: maps are zero where the eigenvalue is not above this (0: no crop; BART's default is 0.8, SigPy's 0.95).
-        maps: sets of maps; 2 where the field of view is smaller than the object.
+        maps: sets of maps; 2 where the field of view is smaller than the object. Each weighs an image of its own:
+            b_c = mask F sum_s m_sc x_s, by `jr.linear`; `jr.sense` takes one set, and four axes as a volume.
         eigenvalues: also return the eigenvalues.
 
     Returns:

@@ -29,7 +29,7 @@ class GradientStep(ConsistencyStep):
     step: Any = 1.0
 
     def check(self):
-        if is_concrete(self.step) and bool(np.any(np.asarray(self.step) <= 0)):
+        if is_concrete(self.step) and not np.all(np.asarray(self.step) > 0):
             raise ValueError(f"GradientStep needs step > 0 (in units of 1/|A|^2), got {self.step}")
 
     def prepare(self, A):

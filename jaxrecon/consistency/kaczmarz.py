@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..fidelity import Problem, quadratic
+from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, static, value
 from .base import ConsistencyStep
@@ -66,8 +67,7 @@ def check_rows(name: str, order: str, key: Any, lam: Any, block: int | None) -> 
         raise ValueError(f"{name}: order={order!r} needs key=jax.random.key(...)")
     if block is not None and block < 1:
         raise ValueError(f"{name}: block is a number of rows >= 1, got {block}")
-    if is_concrete(lam) and bool(np.any(np.asarray(lam) < 0)):
-        raise ValueError(f"{name}: lam must not be negative, got {lam}")
+    check_weights(name, lam=lam)
     if is_concrete(lam) and jnp.ndim(lam) and bool(np.any(np.asarray(lam) <= 0)):
         raise ValueError(f"{name}: a lam per unknown must be positive everywhere")
 

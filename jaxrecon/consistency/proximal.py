@@ -33,7 +33,7 @@ class ProximalStep(ConsistencyStep):
     iterations: int | None = static(default=None)
 
     def check(self):
-        if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) <= 0)):
+        if is_concrete(self.lam) and not np.all(np.asarray(self.lam) > 0):
             raise ValueError(f"ProximalStep needs lam > 0, got {self.lam}; for lam = 0 use SampleReplacement or CGNR")
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f"ProximalStep needs iterations >= 1 or None, got {self.iterations}")

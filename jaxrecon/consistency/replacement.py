@@ -35,7 +35,7 @@ class SampleReplacement(ConsistencyStep):
     noise: Any = 0.0
 
     def check(self):
-        if is_concrete(self.noise) and bool(np.any(np.asarray(self.noise) < 0)):
+        if is_concrete(self.noise) and not np.all(np.asarray(self.noise) >= 0):
             raise ValueError(f"SampleReplacement needs noise >= 0, got {self.noise}")
 
     def setup(self, problem):

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..operator import LinearOperator, matching_domain, real_dtype, with_dtype
+from ..operator import LinearOperator, arrays_like, matching_domain, real_dtype, with_dtype
 from ..value import describe, is_complex
 
 
@@ -75,7 +75,7 @@ def cast_measurements(A: LinearOperator, b: Any) -> tuple[Any, Any]:
         ValueError: b is not shaped as the measurements of A.
     """
     codomain = A.codomain
-    b = jax.tree.map(jnp.asarray, b)
+    b = arrays_like(codomain, b)
     shapes = [v.shape for v in jax.tree.leaves(b)]
     if jax.tree.structure(b) != jax.tree.structure(codomain) or shapes != [s.shape for s in jax.tree.leaves(codomain)]:
         raise ValueError(f"b is {describe(b)}, but {type(A).__name__} gives {describe(codomain)}; for a batch of "

@@ -300,10 +300,24 @@ def _codomain(A, domain):
     return shape_dtype(jax.eval_shape(lambda A, x: A.apply(x), A, domain))
 
 
+def need_operator(A: Any) -> None:
+    """Raises TypeError for what is no operator, such as an array."""
+    if not isinstance(A, LinearOperator):
+        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
+                        "a function in jr.linear")
+
+
+def arrays_like(want: Any, x: Any) -> Any:
+    """x as an array, or as a tuple of arrays, whichever `want` is; lists stand for either."""
+    if isinstance(x, list):
+        x = jnp.asarray(x) if isinstance(want, jax.ShapeDtypeStruct) else tuple(x)
+    return jax.tree.map(jnp.asarray, x)
+
+
 def _checked_argument(A: LinearOperator, x: Any) -> Any:
     want = A.domain
     name = f"{type(A.operator).__name__}.H" if isinstance(A, Adjoint) else type(A).__name__
-    x = jax.tree.map(jnp.asarray, x)
+    x = arrays_like(want, x)
     if jax.tree.structure(x) != jax.tree.structure(want):
         raise ValueError(f"{name} takes {describe(want)}, got {describe(x)}: the number of arrays differs")
     for got, s in zip(jax.tree.leaves(x), jax.tree.leaves(want), strict=True):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..value import inner, norm_squared, safe_divide, safe_sqrt
-from .base import LinearOperator, real_dtype
+from .base import LinearOperator, need_operator, real_dtype
 
 
 def operator_norm(A: LinearOperator, iterations: int = 100, key: jax.Array | None = None) -> jax.Array:
@@ -26,6 +26,7 @@ def operator_norm(A: LinearOperator, iterations: int = 100, key: jax.Array | Non
         >>> round(float(jr.operator_norm(jr.Diagonal(jnp.array([1.0, -3.0])))), 4)
         3.0
     """
+    need_operator(A)
     return safe_sqrt(largest_eigenvalue(A.prepared.gram.prepared, iterations, key))
 
 
@@ -56,6 +57,7 @@ def dense(A: LinearOperator) -> jax.Array:
         >>> jr.dense(jr.Diagonal(jnp.array([1.0, 2.0]))).tolist()
         [[1.0, 0.0], [0.0, 2.0]]
     """
+    need_operator(A)
     if (known := A.matrix) is not None:
         return known
     shape, size = A.domain.shape, math.prod(A.domain.shape)

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from ..operator import LinearOperator, matched_pair
-from ..value import is_complex, static, value
+from ..value import as_sizes, is_complex, static, value
 
 # Up to here a fused sum of shifted slices beats two FFTs (7 x 7 at 256^2: .6 of the time, 3 x 3: .3).
 _DIRECT_TAPS = 49
@@ -50,7 +50,7 @@ class Convolution(LinearOperator):
 
     def check(self):
         kernel = jnp.asarray(self.kernel)
-        shape = (self.shape,) if isinstance(self.shape, int) else tuple(map(int, self.shape))
+        shape = as_sizes("Convolution", self.shape)
         kernel = kernel if jnp.issubdtype(kernel.dtype, jnp.inexact) else kernel.astype(float)
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "shape", shape)

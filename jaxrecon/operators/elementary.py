@@ -10,7 +10,7 @@ from jax import lax
 
 from ..operator import LinearOperator, matched_pair
 from ..operator.algebra import scalar_at
-from ..value import is_complex, static, value
+from ..value import as_sizes, is_complex, static, value
 
 
 def as_domain(domain: Any) -> jax.ShapeDtypeStruct:
@@ -18,15 +18,25 @@ def as_domain(domain: Any) -> jax.ShapeDtypeStruct:
 
     JAX's default float where no dtype is given, or that of whole numbers; 64 bits only where JAX has them enabled.
     """
-    if isinstance(domain, int):
-        domain = (domain,)
-    if isinstance(domain, tuple | list):
-        return jax.ShapeDtypeStruct(tuple(map(int, domain)), jnp.result_type(float))
+    if isinstance(domain, int | float | tuple | list):
+        return jax.ShapeDtypeStruct(as_sizes("a domain", domain), jnp.result_type(float))
     if not hasattr(domain, "shape") or not hasattr(domain, "dtype"):
         raise TypeError(f"a domain is a shape, an array or a jax.ShapeDtypeStruct, got {domain!r}")
     dtype = jax.dtypes.canonicalize_dtype(domain.dtype)
     return jax.ShapeDtypeStruct(tuple(domain.shape), dtype if jnp.issubdtype(dtype, jnp.inexact) else
                                 jnp.result_type(float))
+
+
+def floating(owner: str, dtype: Any) -> jnp.dtype:
+    """A real or complex floating dtype as JAX has it, in 64 bits only where they are enabled.
+
+    Raises:
+        TypeError: another dtype.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(f"{owner} needs a floating or complex dtype, got {dtype}; cast x to float32")
+    return dtype
 
 
 @value
@@ -48,7 +58,7 @@ class Identity(LinearOperator):
     def check(self):
         s = as_domain(self.shape)
         object.__setattr__(self, "shape", s.shape)
-        object.__setattr__(self, "dtype", jnp.dtype(s.dtype if self.dtype is None else self.dtype))
+        object.__setattr__(self, "dtype", floating("Identity", s.dtype if self.dtype is None else self.dtype))
 
     @property
     def domain(self):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..operator import LinearOperator, SelfAdjoint, real_dtype
-from ..value import static, value
+from ..value import as_sizes, static, value
 from .elementary import Identity
 
 
@@ -53,10 +53,10 @@ class Fourier(LinearOperator):
     dtype: Any = static(default=None)
 
     def check(self):
-        shape = (self.shape,) if isinstance(self.shape, int) else tuple(map(int, self.shape))
+        shape = as_sizes("Fourier", self.shape)
         if not shape or min(shape) < 1:
             raise ValueError(f"Fourier needs a shape of sizes >= 1, got {shape}")
-        axes = (self.axes,) if isinstance(self.axes, int) else tuple(map(int, self.axes))
+        axes = as_sizes("axes of Fourier", self.axes)
         if len(shape) == 1 and axes == (-2, -1):
             axes = (-1,)
         dtype = jnp.result_type(complex) if self.dtype is None else jax.dtypes.canonicalize_dtype(self.dtype)

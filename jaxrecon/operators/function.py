@@ -40,6 +40,7 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         params: arrays that fn depends on, as leaves: new values do not compile again, and gradients reach them.
 
     Raises:
+        TypeError: fn is not a function.
         ValueError: fn is not linear in x (as far as JAX sees), or fn(0) is not 0; a `jr.matched_pair` in it whose
             adjoint does not fit.
 
@@ -48,6 +49,10 @@ def linear(fn: Callable, domain: Any, params: Any = None) -> LinearOperator:
         >>> A.H(jnp.array([1.0, 1.0, 1.0])).tolist()
         [3.0, 2.0, 1.0]
     """
+    if not callable(fn):
+        # Before it becomes structure: an array there would break the comparison with every later function.
+        raise TypeError(f"linear takes a function of x, got {describe(fn) if hasattr(fn, 'shape') else repr(fn)}; wrap "
+                        "an array in jr.Matrix")
     A, name = Function(params, fn, as_domain(domain)), getattr(fn, "__name__", fn)
     try:
         y = A.codomain

@@ -11,7 +11,7 @@ from jax import lax
 
 from ..operator import LinearOperator, SelfAdjoint
 from ..value import static, value
-from .elementary import as_domain
+from .elementary import as_domain, floating
 
 BOUNDARIES = ("symmetric", "circular")
 
@@ -126,4 +126,4 @@ def _checked(shape, boundary, dtype):
                          "lift it over further axes by jr.batched")
     if boundary not in BOUNDARIES:
         raise ValueError(f"boundary must be one of {BOUNDARIES}, got {boundary!r}")
-    return s.shape, jnp.dtype(s.dtype if dtype is None else dtype)
+    return s.shape, floating("Gradient", s.dtype if dtype is None else dtype)

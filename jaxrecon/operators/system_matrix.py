@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..operator.algebra import scalar_at
-from ..value import is_complex, static, value
+from ..value import as_sizes, is_complex, static, value
 from .elementary import product, times
 
 # Up to this many voxels the Gram matrix is made once: an iteration then costs N^2 real products instead of 4 M N.
@@ -46,7 +46,7 @@ class SystemMatrix(LinearOperator):
     def check(self):
         s = jnp.asarray(self.s)
         shape = s.shape[1:] if self.shape is None else self.shape
-        shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+        shape = as_sizes("SystemMatrix", shape)
         if s.ndim < 2 or not shape or s.shape[1:] not in (shape, (math.prod(shape),)):
             raise ValueError(f"SystemMatrix takes s of shape (rows, *shape) or (rows, voxels), got {s.shape} for an "
                              f"image of shape {shape}; select rows first, s[mask], mask (channels, frequencies)")

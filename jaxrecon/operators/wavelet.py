@@ -12,7 +12,7 @@ from jax import lax
 
 from ..operator import LinearOperator, matched_pair
 from ..value import static, value
-from .elementary import Identity, as_domain
+from .elementary import Identity, as_domain, floating
 
 # Below this length a level is one small matrix product: as fast as the sum of slices, and a third of the compile time
 # (at 160 it would take twice the time).
@@ -51,11 +51,8 @@ class Wavelet(LinearOperator):
 
     def check(self):
         s = as_domain(self.shape)
-        dtype = jnp.dtype(s.dtype if self.dtype is None else self.dtype)
         object.__setattr__(self, "shape", s.shape)
-        object.__setattr__(self, "dtype", dtype)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(f"Wavelet needs a floating or complex dtype, got {dtype}; cast x to float32")
+        object.__setattr__(self, "dtype", floating("Wavelet", s.dtype if self.dtype is None else self.dtype))
         if not 1 <= len(self.shape) <= 3:
             raise ValueError(f"Wavelet transforms 1 to 3 axes, got shape {self.shape}; use jr.batched for further axes")
         if int(self.levels) != self.levels or self.levels < 1:

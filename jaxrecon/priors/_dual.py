@@ -50,6 +50,10 @@ class ByDual(Prior):
     def start(self, x):
         return zero_dual(self.dual_form(x).K, x)
 
+    def rescaled(self, state, factor):
+        # The ball of the dual has the radius t.
+        return jax.tree.map(lambda q: factor * q, state)
+
     def warm_prox(self, v, t, state):
         return warm_dual_prox(*self.dual_form(v), v, t, state, self.inner)
 

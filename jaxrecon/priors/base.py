@@ -39,6 +39,10 @@ class Prior:
         """The state that `warm_prox` carries from one outer iteration to the next, for images like x."""
         return ()
 
+    def rescaled(self, state: Any, factor: Any) -> Any:
+        """The state of `warm_prox` for a prox whose weight t has become `factor` times as large."""
+        return state
+
     def warm_prox(self, v: jax.Array, t: Any, state: Any) -> tuple[jax.Array, Any]:
         """The prox as one step of an outer iteration: a few inner steps from the dual of the last call."""
         return self.prox(v, t), state

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ..operator import stack
 from ..operators.elementary import Identity
 from ..operators.gradient import BOUNDARIES, Gradient
-from ..value import static, value
+from ..value import is_count, static, value
 from ._arithmetic import check_weights
 from ._dual import ByDual, DualForm
 from .combined import Separable
@@ -51,8 +51,8 @@ class FusedLasso(ByDual):
         check_weights(self, l1=self.l1, tv=self.tv)
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"FusedLasso: boundary must be one of {BOUNDARIES}, got {self.boundary!r}")
-        if self.inner < 1:
-            raise ValueError(f"FusedLasso: inner must be at least 1 step, got {self.inner}")
+        if not is_count(self.inner):
+            raise ValueError(f"FusedLasso: inner must be at least 1 step, got {self.inner!r}")
 
     def __call__(self, x):
         return L1(self.l1)(x) + self._tv()(x)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..value import static, value
+from ..value import as_sizes, static, value
 from ._arithmetic import check_weights, clip_magnitude, magnitude, soft
 from ._fitted import values_for
 from .base import Prior, scalar_like
@@ -34,7 +34,8 @@ class L21(Prior):
 
     def check(self):
         check_weights(self, lam=self.lam)
-        object.__setattr__(self, "axis", self.axis if isinstance(self.axis, int) else tuple(self.axis))
+        if not isinstance(self.axis, int):
+            object.__setattr__(self, "axis", as_sizes("axis of L21", self.axis))
 
     def __call__(self, x):
         return jnp.sum(self._weights(x) * magnitude(x, self._axes(x)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..operators.gradient import BOUNDARIES, Gradient
-from ..value import static, value
+from ..value import is_count, static, value
 from ._arithmetic import check_weights
 from ._dual import ByDual, DualForm
 from .combined import PartsApart
@@ -52,8 +52,8 @@ class TV(ByDual):
             raise ValueError(f"TV: boundary must be one of {BOUNDARIES}, got {self.boundary!r}")
         if self.complex not in ("joint", "separate"):
             raise ValueError(f"TV: complex must be 'joint' or 'separate', got {self.complex!r}")
-        if self.inner < 1:
-            raise ValueError(f"TV: inner must be at least 1 step, got {self.inner}")
+        if not is_count(self.inner):
+            raise ValueError(f"TV: inner must be at least 1 step, got {self.inner!r}")
 
     def __call__(self, x):
         K, penalty = self.split(x)

@@ -65,6 +65,8 @@ class ADMM(Solver):
     def check(self):
         object.__setattr__(self, "prior", as_priors(self, self.prior))
         check_positive(self, "rho", self.rho)
+        if not isinstance(self.balance, bool):
+            raise TypeError(f"ADMM: balance is True or False, got {self.balance!r}")
         check_positive(self, "relaxation", self.relaxation)
         if is_concrete(self.relaxation) and bool(np.any(np.asarray(self.relaxation) >= 2)):
             raise ValueError(f"ADMM needs relaxation < 2 to converge, got {self.relaxation}")

@@ -9,16 +9,14 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from ..fidelity import DataTerm, Problem, cast_measurements
-from ..operator import LinearOperator, real_dtype
+from ..operator import need_operator, real_dtype
 from ..value import is_complex
 from .base import Solver
 
 
 def check_kinds(A: Any, b: Any, solver: Any, data: Any) -> DataTerm:
     """The data term, where all are of the kind that they must be."""
-    if not isinstance(A, LinearOperator):
-        raise TypeError(f"A must be an operator, got {type(A).__name__}; wrap an array in jr.Matrix, "
-                        "a function in jr.linear")
+    need_operator(A)
     if not isinstance(solver, Solver):
         raise TypeError(f"solver must be a value such as jr.CGNR() or jr.FISTA(prior), got {solver!r}")
     data = solver.default_data if data is None else data

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fidelity import DataTerm, LeastSquares, Problem
 from ..priors.base import Prior, scalar_like
-from ..value import is_concrete, safe_divide
+from ..value import is_complex, is_concrete, safe_divide
 
 
 class Solver:
@@ -95,8 +95,10 @@ def relative(change: jax.Array, size: jax.Array) -> jax.Array:
 
 
 def check_positive(owner: Any, name: str, value: Any) -> None:
-    """A parameter that, where it is given and known now, must be > 0."""
-    if value is not None and is_concrete(value) and bool(np.any(np.asarray(value) <= 0)):
+    """A parameter that, where it is given, must be real and, where it is known now, > 0."""
+    if is_complex(value):
+        raise ValueError(f"{type(owner).__name__} needs a real {name}, got {value}")
+    if value is not None and is_concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ..consistency.cg import CGState, cg_start, cg_step
 from ..fidelity import LeastSquaresProblem, quadratic
+from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
-from ..value import is_concrete, norm_squared, value
+from ..value import norm_squared, value
 from .base import Solver
 
 
@@ -31,8 +31,7 @@ class CGNR(Solver):
     remembered = ("lam",)  # r is that of the normal equations
 
     def check(self):
-        if is_concrete(self.lam) and bool(np.any(np.asarray(self.lam) < 0)):
-            raise ValueError(f"CGNR needs lam >= 0, got {self.lam}")
+        check_weights(self, lam=self.lam)
 
     def penalty(self, x):
         lam = scalar_like(self.lam, x)

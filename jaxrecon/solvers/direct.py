@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, dense
+from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, safe_divide, static, value
 
@@ -124,8 +124,7 @@ def tikhonov(A: LinearOperator, b: Any, lam: Any, method: str = "svd") -> jax.Ar
         raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
     if jnp.ndim(lam):
         raise ValueError(f"tikhonov takes one lam, got shape {jnp.shape(lam)}; use jax.vmap over lam")
-    if is_concrete(lam) and bool(np.asarray(lam) < 0):
-        raise ValueError(f"tikhonov needs lam >= 0, got {lam}")
+    check_weights("tikhonov", lam=lam)
     return _tikhonov(A, b, lam, method)
 
 

@@ -9,7 +9,7 @@ from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator import stack
 from ..operators import Identity
 from ..priors.base import scalar_like
-from ..value import static, value
+from ..value import is_count, static, value
 from .base import ProximalState, Solver, check_positive, check_prior
 from .normal_inverse import NormalInverse, normal_inverse
 
@@ -42,8 +42,8 @@ class HQS(Solver):
     def check(self):
         check_prior(self, self.prior)
         check_positive(self, "rho", self.rho)
-        if self.cg is not None and self.cg < 1:
-            raise ValueError(f"HQS needs cg >= 1 or None, got {self.cg}")
+        if self.cg is not None and not is_count(self.cg):
+            raise ValueError(f"HQS needs cg >= 1 or None, got {self.cg!r}")
 
     def penalty(self, x):
         return self.prior(x)

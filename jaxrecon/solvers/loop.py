@@ -92,8 +92,10 @@ def solve(A: LinearOperator, b: Any, solver: Solver, iterations: int = 100, x0: 
     """
     data = check_kinds(A, b, solver, data)
     if not is_count(iterations, least=0):
-        raise ValueError(f"iterations must be an integer >= 0, got {iterations}")
+        raise ValueError(f"iterations must be an integer >= 0, known before jit, got {iterations!r}")
     names, record = checked_record(record)
+    if np.ndim(tolerance) or isinstance(tolerance, str):
+        raise ValueError(f"tolerance must be one number, got {tolerance!r}; use jax.vmap over several")
     if tolerance is not None and not is_traced(tolerance) and not np.asarray(tolerance) > 0:
         raise ValueError(f"tolerance must be > 0, or None for exactly `iterations` steps, got {tolerance}")
     if differentiate not in MODES:

@@ -129,9 +129,7 @@ class POGM(_ProximalGradient):
     restart: bool = static(default=True)
 
     def variables(self, problem, state, aux):
-        # The dual of a prior in a prox of weight t is proportional to t; a warm state of another kind is found anew.
-        share = safe_divide(aux, state.gamma)
-        z = ProximalState(state.x, jax.tree.map(lambda q: share * q, state.prior))
+        z = ProximalState(state.x, self.prior.rescaled(state.prior, safe_divide(aux, state.gamma)))
         return self.fixed_map(problem, z, aux, state)[0]
 
     def init(self, problem, x0, aux):
@@ -144,7 +142,7 @@ class POGM(_ProximalGradient):
         w = x - aux * problem.gradient(x)
         z = (w + (state.theta - 1) / theta * (w - state.w) + state.theta / theta * (w - x)
              + safe_divide(aux * (state.theta - 1), state.gamma * theta) * (state.z - x))
-        new, prior = self.prior.warm_prox(z, gamma, state.prior)
+        new, prior = self.prior.warm_prox(z, gamma, self.prior.rescaled(state.prior, safe_divide(gamma, state.gamma)))
         if self.restart:
             # The composite gradient mapping at the new point against the direction of travel.
             uphill = inner(w - x - (z - new) * safe_divide(aux, gamma), w - state.w).real < 0

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..priors.base import scalar_like
-from ..value import norm, value
+from ..value import is_concrete, norm, value
 from .base import Solver
 from .units import HasUnits
 
@@ -43,6 +44,8 @@ class Stopped(Solver, HasUnits):
     def check(self):
         if not isinstance(self.solver, Solver):
             raise TypeError(f"Stopped takes a solver such as jr.Landweber(), got {self.solver!r}")
+        if is_concrete(self.residual) and not np.all(np.asarray(self.residual) >= 0):
+            raise ValueError(f"Stopped needs residual >= 0, got {self.residual}")
 
     @property
     def default_data(self):

@@ -238,3 +238,13 @@ def test_sparse_coding():
     np.testing.assert_allclose(jr.operator_norm(dictionary, 300) ** 2, L0, rtol=1e-4)
     r = jr.solve(dictionary, y, jr.FISTA(jr.L1(29.8), step_size=1 / L0), 100, x0=dictionary.H(y), record="objective")
     assert float(r.history[-1]) == pytest.approx(819.457, rel=1e-4)
+
+
+@pytest.mark.parametrize("prior", [jr.TV(0.3), jr.Constrained(jr.TV(0.3), jr.NonNegative()), jr.FusedLasso(0.1, 0.3)],
+                         ids=["tv", "constrained", "fused"])
+def test_pogm_carries_the_dual_of_an_iterative_prior(prior, rng):
+    """Its prox has another weight in each iteration, and the dual is proportional to it."""
+    a, b = rng.standard_normal((45, 36)) / 6, rng.standard_normal(45)
+    A = jr.linear(lambda p, x: p @ x.reshape(-1), (6, 6), params=jnp.asarray(a))
+    found = jr.solve(A, b, jr.POGM(prior), 1000).x
+    np.testing.assert_allclose(found, jr.solve(A, b, jr.FISTA(prior), 1000).x, atol=1e-9)
