@@ -58,4 +58,4 @@ def poisson(key: jax.Array, mean: jax.Array) -> jax.Array:
     """Poisson numbers of a floating dtype, of any mean."""
     few = jax.random.poisson(key, jnp.minimum(mean, _GAUSSIAN)).astype(mean.dtype)
     normal = jax.random.normal(jax.random.fold_in(key, 0), mean.shape, mean.dtype)
-    return jnp.where(mean > _GAUSSIAN, jnp.round(mean + jnp.sqrt(mean) * normal), few)
+    return jnp.where(mean > _GAUSSIAN, jnp.round(mean + jnp.sqrt(jnp.maximum(mean, 1)) * normal), few)

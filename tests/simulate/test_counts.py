@@ -35,6 +35,11 @@ def test_large_means_have_their_variance(mean):
     assert abs(np.mean(z**4) - 3) < 4 * (96 / n) ** 0.5
 
 
+def test_slopes_are_none_also_at_zero():
+    slope = jax.grad(lambda p: jnp.sum(poisson_counts(KEY, p)))(jnp.array([0.0, 1.0, 1e6]))
+    assert not np.any(slope)
+
+
 def test_small_means_have_poisson_probabilities():
     y = np.asarray(poisson_counts(KEY, jnp.full(100000, 0.7)))
     for k, p in enumerate(np.exp(-0.7) * np.array([1, 0.7, 0.245])):
