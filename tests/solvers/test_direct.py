@@ -211,7 +211,7 @@ def test_errors():
         jr.tikhonov(A, b, 0.1, method="lu")
     with pytest.raises(ValueError, match=r"shape \(3,\); use jax.vmap"):
         jr.tikhonov(A, b, jnp.ones(3))
-    with pytest.raises(ValueError, match="lam >= 0, got -1"):
+    with pytest.raises(ValueError, match="lam must be >= 0, got -1"):
         jr.tikhonov(A, b, -1.0)
     with pytest.raises(ValueError, match=r"b is float64\[5\], but Matrix gives float64\[4\]"):
         jr.tikhonov(A, data(5), 0.1)

@@ -273,7 +273,7 @@ def test_solvers_check_what_they_are_given():
     error(ValueError, "relaxation < 2", "2.0", call=lambda: jr.ADMM(jr.L1(0.1), relaxation=2.0))
     error(ValueError, "both tau and sigma", call=lambda: jr.PDHG(jr.L1(0.1), tau=1.0))
     error(ValueError, "tau > 0", call=lambda: jr.CondatVu(jr.L1(0.1), -1.0, 1.0))
-    error(ValueError, "lam >= 0", "-1", call=lambda: jr.CGNR(-1.0))
+    error(ValueError, "lam must be >= 0", "-1", call=lambda: jr.CGNR(-1.0))
     error(ValueError, r"lam has shape \(4,\)", r"\(5,\)", call=lambda: jr.solve(M, B, jr.CGNR(np.ones(4))))
     error(ValueError, "cyclic, shuffled, random", "zigzag", call=lambda: jr.Kaczmarz(order="zigzag"))
     error(ValueError, "needs key", call=lambda: jr.Kaczmarz(order="random"))
