@@ -142,6 +142,8 @@ def test_cells_of_repeated_and_of_clustered_views(rng, period, traced):
     assert many.span == few.span == period
     clustered = cells_of(np.concatenate([views(period / 30, 400), np.linspace(period / 30, period, 15)]), period)
     np.testing.assert_allclose([clustered.span, clustered.cells.sum()], period)
+    stray = cells_of(np.deg2rad(np.array([*range(90), 135.0])) * period / np.pi, period)
+    np.testing.assert_allclose(np.rad2deg(np.asarray(stray.cells)) * np.pi / period, 1, atol=0.5)
     two_arcs = cells_of(np.concatenate([views(period / 9, 20), period / 2 + views(period / 9, 20)]), period)
     np.testing.assert_allclose(two_arcs.cells, period / 180, rtol=0.4)
     np.testing.assert_allclose(two_arcs.cells.sum(), 2 * period / 9, rtol=0.04)

@@ -56,10 +56,10 @@ def angular_cells(angles: Any, period: float) -> Cells:
     largest = gaps[last]
     mean = (period - largest) / xp.maximum(last, 1)
     index = xp.arange(number)
-    before, after = gaps[xp.where(index == 0, last, index - 1)], gaps[xp.where(index == last, 0, index + 1) % number]
+    nearby = xp.sort(xp.stack([gaps[(index + k) % (last + 1)] for k in (-2, -1, 1, 2)]), 0)
     # What was not scanned is larger than what chance leaves between directions, of which the largest gap is about log V
-    # times the mean, and stands between smaller ones: not where few views are spread beside a cluster of many.
-    missing = (gaps > (2 + 1.5 * xp.log(last + 1)) * mean) & (gaps > 2 * xp.maximum(before, after)) & (last > 0)
+    # times the mean, and than most gaps nearby: not where few views are spread beside a cluster of many.
+    missing = (gaps > (2 + 1.5 * xp.log(last + 1)) * mean) & (gaps > 2 * nearby[2]) & (last > 0)
     scanned = period - xp.sum(xp.where(missing, gaps, 0))
     mean = scanned / xp.maximum(last + 1 - xp.sum(missing), 1)
     kept = xp.where(missing, mean, gaps)

@@ -15,7 +15,7 @@ from ..fidelity import cast_measurements
 from ..operator import LinearOperator, real_dtype
 from ..reconstruct import Iterative
 from ..solvers import Kaczmarz, Solver, solve
-from ..value import safe_sqrt, value
+from ..value import norm_squared, safe_sqrt, value
 from .corner import curvature_of, sharpest, spline_curvature, triangle
 from .ranges import default_lams
 from .search import check_chunk, checked_lams, sweep
@@ -160,7 +160,7 @@ def _exact_curvature(method: Spectral):
 
     def curve(t):
         factors = method.factors.filter_factors(jnp.exp(t))
-        residual = jnp.sum((1 - factors) ** 2 * beta2) + method.outside
+        residual = jnp.sum((1 - factors) ** 2 * beta2) + norm_squared(method.outside)
         size = jnp.sum(jnp.where(factors > 0, factors / jnp.where(s > 0, s, 1), 0) ** 2 * beta2)
         safe = [jnp.where(v > 0, v, 1) for v in (residual, size)]
         return jnp.stack([0.5 * jnp.log(v) for v in safe])

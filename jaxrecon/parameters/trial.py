@@ -58,7 +58,7 @@ class Spectral(Trial):
     b: jax.Array
     data = None
     coefficients: jax.Array  # u_i^H b
-    outside: jax.Array  # |b|^2 outside the span of the u_i
+    outside: jax.Array  # what b has outside the span of the u_i
     count: jax.Array
     real_unknown: bool = static()  # of complex data: each singular value counts once, not twice
 
@@ -68,14 +68,14 @@ class Spectral(Trial):
         gain, unit = unit_of(self.factors.s), unit_of(self.coefficients)
         factors = dataclasses.replace(self.factors, s=self.factors.s / gain)
         return dataclasses.replace(self, factors=factors, b=self.b / unit, coefficients=self.coefficients / unit,
-                                   outside=self.outside / unit / unit), gain, unit
+                                   outside=self.outside / unit), gain, unit
 
     def image(self, lam):
         return self.factors.tikhonov(self.b, lam)
 
     def misfit(self, lam):
         left = (1 - self.factors.filter_factors(lam)) * jnp.abs(self.coefficients)
-        return norm_squared(left) + self.outside
+        return norm_squared(left) + norm_squared(self.outside)
 
     def fit(self, lam):
         x = self.image(lam)
@@ -98,7 +98,7 @@ def spectral(A: LinearOperator, b: Any) -> Spectral:
     rows = jnp.concatenate([b.real, b.imag]) if real_unknown else b
     rows = rows.astype(jnp.promote_types(rows.dtype, factors.u.dtype))
     coefficients = jnp.matmul(jnp.conj(factors.u.T), rows, precision="highest")
-    outside = norm_squared(rows - jnp.matmul(factors.u, coefficients, precision="highest"))
+    outside = rows - jnp.matmul(factors.u, coefficients, precision="highest")
     # A square or wide A leaves nothing outside but rounding.
     outside = outside if factors.u.shape[0] > factors.u.shape[1] else jnp.zeros_like(outside)
     return Spectral(factors, b, coefficients, outside, real_count(seen, b), real_unknown)

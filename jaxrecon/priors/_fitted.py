@@ -13,7 +13,7 @@ from .base import scalar_like
 
 
 def operator_for(owner: Any, K: LinearOperator, x: Any) -> LinearOperator:
-    """K on images like x: `real_part(K)` where K takes complex ones and x is real.
+    """K on images like x: `real_part(K)` where K makes complex coefficients of a real x.
 
     Raises:
         ValueError: images of another shape, or complex ones where K takes real ones only.
@@ -23,7 +23,8 @@ def operator_for(owner: Any, K: LinearOperator, x: Any) -> LinearOperator:
         raise ValueError(f"{type(owner).__name__}: its {type(K).__name__} takes {describe(made_for)}, but the image "
                          f"has shape {tuple(x.shape)}; make the operator for that shape")
     if not is_complex(x):
-        return real_part(K) if is_complex(made_for) else K
+        # One with real coefficients, such as a wavelet transform for complex images, stays what it is.
+        return real_part(K) if is_complex(jax.eval_shape(K.apply, jax.ShapeDtypeStruct(x.shape, x.dtype))) else K
     if K.real_domain:
         raise ValueError(f"{type(owner).__name__}: its {type(K).__name__} takes real images, and this one is "
                          f"{x.dtype}; drop jr.real_part, or make the image real by jr.real_part(A)")

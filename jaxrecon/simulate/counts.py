@@ -55,7 +55,7 @@ def poisson_counts(key: jax.Array, projections: ArrayLike, blank: ArrayLike | No
 
 
 def poisson(key: jax.Array, mean: jax.Array) -> jax.Array:
-    """Poisson numbers of a floating dtype, of any mean."""
+    """Poisson numbers of a floating dtype, of any finite mean."""
     few = jax.random.poisson(key, jnp.minimum(mean, _GAUSSIAN)).astype(mean.dtype)
     normal = jax.random.normal(jax.random.fold_in(key, 0), mean.shape, mean.dtype)
     return jnp.where(mean > _GAUSSIAN, jnp.round(mean + jnp.sqrt(jnp.maximum(mean, 1)) * normal), few)

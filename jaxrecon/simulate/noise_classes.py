@@ -118,7 +118,8 @@ class PoissonNoise(Noise):
         if self.transmission:
             if jnp.iscomplexobj(b):
                 raise ValueError(f"PoissonNoise: line integrals are real, got {b.dtype}; pass b.real")
-            drawn = poisson(key, counts * jnp.exp(-b))
+            # Far below 0 the mean would be infinite.
+            drawn = poisson(key, jnp.minimum(counts * jnp.exp(-b), 2.0**30))
             return jnp.log(counts) - jnp.log(jnp.maximum(drawn, 0.5))
         unit = jnp.max(jnp.where(measured, jnp.abs(b), 0)) / counts
 

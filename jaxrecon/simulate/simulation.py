@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..geometry import ParallelBeam
-from ..operator import LinearOperator
+from ..operator import KnownNorm, LinearOperator
 from ..operator.algebra import Composed, Scaled, Sum
 from ..operator.base import Measuring
+from ..operator.batched import Batched
 from ..operator.kept import Kept
-from ..operators import Diagonal, Fourier, sense
+from ..operators import Diagonal, Fourier, Identity, sense
 from ..operators.xray import XRay
 from ..value import static, value
 from ._shape import check_shape
@@ -161,9 +162,7 @@ def sparse_view_ct(shape: tuple[int, int], views: int = 30, *, detectors: int | 
 def _mask(A: Any) -> Any:
     """Which measurements are made: the mask of A, or of what A is made of. (Rays that miss the image are measured.)"""
     if isinstance(A, Composed):
-        outer = A.outer.operator if isinstance(A.outer, Scaled) else A.outer
-        # Factors, such as weights of the samples, leave them in their places.
-        return _mask(A.inner if isinstance(outer, Diagonal) else outer)
+        return _mask(A.inner if _keeps_places(A.outer) else A.outer)
     if isinstance(A, Sum):
         first, second = _mask(A.first), _mask(A.second)
         return None if first is None or second is None else jnp.maximum(first, second)
@@ -171,6 +170,15 @@ def _mask(A: Any) -> Any:
         inner = _mask(A.operator)
         return A.keep if inner is None else A.keep * inner
     return _mask(A.operator) if isinstance(A, Measuring) else getattr(A, "mask", None)
+
+
+def _keeps_places(A: Any) -> bool:
+    """Whether A multiplies each sample by a factor, such as a weight."""
+    if isinstance(A, Composed):
+        return _keeps_places(A.outer) and _keeps_places(A.inner)
+    if isinstance(A, Scaled | KnownNorm | Batched):
+        return _keeps_places(A.operator)
+    return isinstance(A, Diagonal | Identity)
 
 
 class MaskDraw(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..operator import LinearOperator, without_norm
+from ..operator import LinearOperator, RealPart, without_norm
 from ..operator.algebra import Composed, Scaled
 from ..operators import Diagonal
 from ..value import is_count
@@ -67,6 +67,8 @@ def select_views(A: LinearOperator, index: Any) -> LinearOperator:
         if isinstance(A.outer, Diagonal):  # weights of the measurements
             return Composed(Diagonal(A.outer.d[index]), select_views(A.inner, index))
         return Composed(select_views(A.outer, index), A.inner)
+    if isinstance(A, RealPart):
+        return RealPart(select_views(A.operator, index))
     if isinstance(A, Scaled):
         return dataclasses.replace(A, operator=select_views(A.operator, index))
     views = getattr(A, "views", None)

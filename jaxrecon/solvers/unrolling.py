@@ -32,7 +32,7 @@ def unroll(A: LinearOperator, b: Any, solvers: Solver, iterations: int, x0: Any 
 
     Raises:
         ValueError: leaves whose leading axis is not `iterations`; iterations < 1; a lam that would differ between steps
-            of a solver that remembers it (CGNR, Kaczmarz).
+            of a solver that remembers it (CGNR, Kaczmarz), or might: inside jit, say shared=True.
 
     Example:
         >>> A, b = jr.Matrix(jnp.eye(2)), jnp.array([2.0, 3.0])
@@ -57,7 +57,8 @@ def _check_remembered(solvers: Solver) -> None:
     for name in solvers.remembered:
         leaf = operator.attrgetter(name)(solvers)
         if is_traced(leaf):
-            raise ValueError(f"{changed_on_the_way(solvers, name)}, or say shared=True, with one {name} for all steps")
+            raise ValueError(f"{changed_on_the_way(solvers, name)}, or say shared=True, with one {name} for all steps "
+                             "(inside jit and grad nobody can see that a stack of them is all the same)")
         if np.any(np.asarray(leaf) != np.asarray(leaf)[0]):
             raise ValueError(changed_on_the_way(solvers, name))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ..value import describe, is_count
@@ -48,8 +48,8 @@ def fit(reconstructor: Any, data: Any, steps: int = 1000, optimizer: Any = DEFAU
         optimizer: of optax, learning-rate schedule included.
         key: shuffles or simulates the data, and what a self-supervised loss draws: step k depends on the key and on k
             alone.
-        loss: "mse" (of images of the order of 1: optimisers with an epsilon do not see small gradients), "l1", "nmse"
-            (of any), "ssim", "magnitude_mse", "magnitude_l1", or a function (x, reference) -> scalar of one image; or,
+        loss: "mse" (of images of the order of 1: optimisers with an epsilon do not see small gradients), "l1", "nmse",
+            "ssim", "magnitude_mse", "magnitude_l1", or a function (x, reference) -> scalar of one image; or,
             self-supervised, `jr.training.SURE`, `SSDU`, `Equivariant`, `Consistency`.
         validation: (A, b, x), jr.Examples (all of them count), another stream (8 batches, drawn once) or a list of
             batches. The parameters of the smallest validation loss are returned; without one, the last. Where the
@@ -147,9 +147,9 @@ def _warn_of_units(x: Any, loss: Any) -> None:
     """Of squared errors that an optimiser with an epsilon, such as Adam's 1e-8, takes for none, or cannot square."""
     if x is None or loss not in ("mse", "magnitude_mse"):
         return
-    energy = float(jnp.mean(jnp.abs(jnp.asarray(x)) ** 2))
-    if 0 < energy < 1e-6 or energy > 1e16:
-        warnings.warn(f"images of root mean square {energy**0.5:.0e} have gradients of {loss!r} that Adam and others "
+    size = float(np.sqrt(np.mean(np.abs(np.asarray(x)).astype(float) ** 2)))
+    if 0 < size < 1e-3 or size > 1e8:
+        warnings.warn(f"images of root mean square {size:.0e} have gradients of {loss!r} that Adam and others "
                       "with an epsilon do not see, or that overflow; use loss='nmse', or data of the order of 1",
                       stacklevel=3)
 

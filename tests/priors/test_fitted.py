@@ -45,6 +45,14 @@ def test_sparse_complex_coefficients_of_a_real_image(solver, rng):
         jr.solve(jr.Identity((8,)), b, jr.FISTA(jr.L1(0.5, F)), iterations=2)
 
 
+def test_real_coefficients_stay_orthogonal_on_real_images(rng):
+    W = jr.Wavelet((16,), "haar", levels=1, dtype="complex64")
+    x = jnp.asarray(rng.normal(size=16), "float32")
+    found, want = jr.L1(0.1, W).prox(x), jr.L1(0.1, jr.Wavelet((16,), "haar", levels=1, dtype="float32")).prox(x)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+
 @pytest.mark.parametrize("solver", [*SOLVERS, lambda prior: jr.FISTA(prior)], ids=["admm", "pdhg", "condatvu", "fista"])
 @pytest.mark.parametrize("prior", [lambda W: jr.L1(0.1, W), lambda W: jr.L2(0.1, W)], ids=["l1", "l2"])
 def test_a_transform_of_other_images_is_named(solver, prior, rng):

@@ -33,7 +33,8 @@ def test_noise_is_where_measurements_are_whatever_wraps_the_operator():
     F = jr.Fourier(SHAPE, mask=mask)
     D = jr.Diagonal(jnp.full(SHAPE, 2.0))
     for A in (F, jr.real_part(F), 0.5 * F, F @ D, jr.Fourier(SHAPE).kept(jnp.broadcast_to(mask, SHAPE)),
-              jr.real_part(2.0 * F @ D), D @ F, F + D @ F):
+              jr.real_part(2.0 * F @ D), D @ F, F + D @ F, (D @ D) @ F,
+              jr.with_norm(D) @ F, 2.0 * (2.0 * D) @ F, jr.Identity(SHAPE) @ F):
         A, b, x = jr.simulate.Simulation(A, snr=20.0)(jax.random.key(0))
         off = np.broadcast_to(np.asarray(mask), SHAPE) == 0
         assert off.any() and not np.any(np.asarray(b)[off])

@@ -61,6 +61,8 @@ def test_ordered_subsets_of_views_reach_the_same_activity():
         slow = jr.solve(A, b, RichardsonLucy(), 320)
         assert fast.ok and fast.x.dtype == slow.x.dtype
         assert jr.metrics.nrmse(fast.x, truth) < 1.1 * jr.metrics.nrmse(slow.x, truth)
+    np.testing.assert_allclose(jr.solve(jr.real_part(A), b, RichardsonLucy(8), 2).x,
+                               jr.solve(A, b, RichardsonLucy(8), 2).x, rtol=1e-5)
     with pytest.raises(ValueError, match="subsets are of views, and Convolution has none"):
         jr.solve(jr.Convolution(np.ones(3), (8,)), np.ones(8), RichardsonLucy(2), 1)
     with pytest.raises(ValueError, match="25 subsets cannot be made of 24 views"):
