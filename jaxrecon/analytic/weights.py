@@ -63,8 +63,7 @@ def angular_cells(angles: Any, period: float) -> Cells:
     scanned = period - xp.sum(xp.where(missing, gaps, 0))
     mean = scanned / xp.maximum(last + 1 - xp.sum(missing), 1)
     kept = xp.where(missing, mean, gaps)
-    left = kept[xp.where(index == 0, last, index - 1)]
-    cells = ((kept + left) / 2 / xp.maximum(views, 1))[direction]
+    cells = ((kept + kept[(index - 1) % (last + 1)]) / 2 / xp.maximum(views, 1))[direction]
     closed = ~xp.any(missing)
     start = xp.where(closed, 0.0, on_circle[order[0]] - mean / 2)
     span = xp.where(closed, period, period - largest + mean)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import check_weights
 from ..fidelity import Problem, quadratic
-from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, static, value
 from .base import ConsistencyStep

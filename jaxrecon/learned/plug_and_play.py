@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_positive
 from ..consistency import ConsistencyStep
 from ..consistency.base import check_step
 from ..fidelity import cast_measurements
@@ -17,7 +18,7 @@ from ..parameters import measured_noise
 from ..priors import Prior
 from ..priors.base import scalar_like
 from ..solvers import ADMM, CGNR, FISTA, ISTA, Alternating, Solver, solve, unroll
-from ..solvers.base import check_positive, check_prior
+from ..solvers.base import check_prior
 from ..solvers.hqs import HQS
 from ..solvers.scheduled import Scheduled
 from ..value import is_complex, safe_divide, static, value

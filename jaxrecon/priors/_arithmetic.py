@@ -1,4 +1,4 @@
-"""What the priors share: checks of their weights, magnitudes, and the two shrinkages."""
+"""What the priors share: magnitudes, and the two shrinkages."""
 
 from __future__ import annotations
 
@@ -6,23 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ..value import is_concrete, safe_sqrt
-
-
-def check_weights(owner: Any, **weights: Any) -> None:
-    """Weights are real numbers or arrays of them, and not negative (as far as they are concrete). The owner is a value
-    or a name."""
-    owner = owner if isinstance(owner, str) else type(owner).__name__
-    for name, w in weights.items():
-        if w is None or isinstance(w, str | bytes | list | tuple):
-            raise TypeError(f"{owner}: {name} must be a number or an array, got {w!r}")
-        if jnp.iscomplexobj(w):
-            raise ValueError(f"{owner}: {name} must be real, got {jnp.result_type(w)}")
-        if is_concrete(w) and not np.all(np.asarray(w) >= 0):
-            raise ValueError(f"{owner}: {name} must be >= 0, got {np.min(np.asarray(w))}; "
-                             "a negative weight makes the problem unbounded below")
+from ..value import safe_sqrt
 
 
 def absolute_squared(x: jax.Array) -> jax.Array:

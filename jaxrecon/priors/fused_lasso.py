@@ -6,11 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ..checks import check_weights
 from ..operator import stack
 from ..operators.elementary import Identity
 from ..operators.gradient import BOUNDARIES, Gradient
 from ..value import is_count, static, value
-from ._arithmetic import check_weights
 from ._dual import ByDual, DualForm
 from .combined import Separable
 from .l1 import L1

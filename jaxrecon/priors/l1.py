@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_weights
 from ..operator import LinearOperator
 from ..value import value
-from ._arithmetic import check_weights, clip_magnitude, magnitude, soft
+from ._arithmetic import clip_magnitude, magnitude, soft
 from ._fitted import operator_for, values_for
 from .base import Prior, scalar_like
 

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_weights
 from ..operator import LinearOperator, SelfAdjoint, real_dtype
 from ..operator.inverse import solve_positive
 from ..value import is_complex, value
-from ._arithmetic import absolute_squared, check_weights
+from ._arithmetic import absolute_squared
 from ._fitted import operator_for, values_for
 from .base import Prior, scalar_like
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ..checks import check_weights
 from ..value import as_sizes, static, value
-from ._arithmetic import check_weights, clip_magnitude, magnitude, soft
+from ._arithmetic import clip_magnitude, magnitude, soft
 from ._fitted import values_for
 from .base import Prior, scalar_like
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import check_weights
 from ..operator import real_dtype
 from ..value import static, value
-from ._arithmetic import check_weights
 from ._fitted import values_for
 from .base import Prior, scalar_like
 

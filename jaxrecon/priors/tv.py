@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checks import check_weights
 from ..operators.gradient import BOUNDARIES, Gradient
 from ..value import is_count, static, value
-from ._arithmetic import check_weights
 from ._dual import ByDual, DualForm
 from .combined import PartsApart
 from .l1 import L1

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ..checks import check_positive
 from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator import Stacked, stack
 from ..operators import Identity
 from ..priors.base import scalar_like
 from ..value import is_concrete, norm, static, value
-from .base import Solver, as_priors, check_positive
+from .base import Solver, as_priors
 from .normal_inverse import NormalInverse, normal_inverse
 
 BALANCE_STEPS = 50

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..fidelity import DataTerm, LeastSquares, Problem
 from ..priors.base import Prior, scalar_like
-from ..value import is_complex, is_concrete, safe_divide
+from ..value import safe_divide
 
 
 class Solver:
@@ -92,14 +91,6 @@ def step_or_found(step_size: Any, problem: Problem) -> jax.Array:
 def relative(change: jax.Array, size: jax.Array) -> jax.Array:
     """change / size: 0 where nothing moves, also at 0; infinite where x has become 0."""
     return jnp.where((size == 0) & (change > 0), jnp.inf, safe_divide(change, size))
-
-
-def check_positive(owner: Any, name: str, value: Any) -> None:
-    """A parameter that, where it is given, must be real and, where it is known now, > 0."""
-    if is_complex(value):
-        raise ValueError(f"{type(owner).__name__} needs a real {name}, got {value}")
-    if value is not None and is_concrete(value) and not np.all(np.asarray(value) > 0):
-        raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
 
 
 def changed_on_the_way(solver: Any, name: str) -> str:

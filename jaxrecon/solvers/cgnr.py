@@ -6,9 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ..checks import check_weights
 from ..consistency.cg import CGState, cg_start, cg_step
 from ..fidelity import LeastSquaresProblem, quadratic
-from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
 from ..value import norm_squared, value
 from .base import Solver

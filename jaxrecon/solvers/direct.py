@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from ..checks import check_weights
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, dense
-from ..priors._arithmetic import check_weights
 from ..priors.base import scalar_like
 from ..value import is_complex, is_concrete, safe_divide, static, value
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checks import check_positive
 from ..consistency.cg import conjugate_gradient
 from ..fidelity import LeastSquaresProblem, quadratic
 from ..operator import stack
 from ..operators import Identity
 from ..priors.base import scalar_like
 from ..value import is_count, static, value
-from .base import ProximalState, Solver, check_positive, check_prior
+from .base import ProximalState, Solver, check_prior
 from .normal_inverse import NormalInverse, normal_inverse
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checks import check_positive
 from ..fidelity import quadratic
 from ..value import value
-from .base import Iterate, Solver, check_positive, step_or_found
+from .base import Iterate, Solver, step_or_found
 
 
 @value

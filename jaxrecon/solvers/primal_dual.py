@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_positive
 from ..operator import Stacked, stack
 from ..operator.quantities import largest_eigenvalue
 from ..operators import Identity
 from ..priors.base import Prior, scalar_like
 from ..value import safe_divide, value
-from .base import Solver, as_priors, check_positive
+from .base import Solver, as_priors
 
 
 class PDHGState(NamedTuple):

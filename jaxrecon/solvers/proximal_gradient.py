@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..checks import check_positive
 from ..value import inner, safe_divide, static, value
-from .base import ProximalState, Solver, check_positive, check_prior, step_or_found
+from .base import ProximalState, Solver, check_prior, step_or_found
 
 
 class _ProximalGradient(Solver):
