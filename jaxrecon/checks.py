@@ -1,4 +1,4 @@
-"""Checks of the numbers that values hold: weights, steps and the like."""
+"""Checks of the numbers that values hold: weights, steps and the like, and of their shapes."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ def check_positive(owner: Any, name: str, value: Any) -> None:
         raise ValueError(f"{type(owner).__name__} needs a real {name}, got {value}")
     if value is not None and is_concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"{type(owner).__name__} needs {name} > 0, got {value}")
+
+
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of this shape broadcasts to the target, and does not make it larger."""
+    try:
+        return np.broadcast_shapes(shape, target) == tuple(target)
+    except ValueError:
+        return False

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..checks import broadcasts
 from ..operator import LinearOperator, arrays_like, matching_domain, real_dtype, with_dtype
 from ..value import describe, is_complex
 
@@ -93,11 +94,7 @@ def like_measurements(name: str, w: Any, b: Any) -> jax.Array:
         ValueError: it does not.
     """
     w = jnp.asarray(w, real_dtype(b))
-    try:
-        fits = jnp.broadcast_shapes(w.shape, b.shape) == tuple(b.shape)
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(w.shape, b.shape):
         verb = "do" if name.endswith("weights") else "does"
         raise ValueError(f"{name} of shape {w.shape} {verb} not broadcast to the measurements, {b.shape}")
     return jnp.broadcast_to(w, b.shape)

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ..checks import broadcasts
 from ..fidelity import cast_measurements
 from ..operator import LinearOperator, real_dtype
 from ..value import is_count, norm_squared
@@ -74,17 +74,10 @@ def crossvalidate(A: LinearOperator, b: Any, lams: Any = None, solver: Callable[
         hidden = _drawn(A, folds, share, key)
     else:
         hidden = jnp.asarray(hidden)
-        if hidden.ndim < 1 or not _fits(hidden.shape[1:], b.shape):
+        if hidden.ndim < 1 or not broadcasts(hidden.shape[1:], b.shape):
             raise ValueError(f"hidden must be (folds, ...) and broadcast to the measurements, {b.shape}; got "
                              f"{hidden.shape}")
     return _crossvalidate(method, lams, hidden.astype(real_dtype(domain)), refine=int(refine), chunk=chunk)
-
-
-def _fits(shape, target):
-    try:
-        return np.broadcast_shapes(shape, target) == tuple(target)
-    except ValueError:
-        return False
 
 
 @functools.partial(jax.jit, static_argnames=("refine", "chunk"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from ..checks import broadcasts
 from ..operator import LinearOperator, real_part
 from ..value import describe, is_complex
 from .base import scalar_like
@@ -39,11 +39,7 @@ def values_for(owner: Any, values: Any, x: Any, shape: tuple[int, ...] | None = 
     """
     shape = tuple(x.shape) if shape is None else shape
     values = scalar_like(values, x)
-    try:
-        fits = jnp.broadcast_shapes(values.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(values.shape, shape):
         raise ValueError(f"{type(owner).__name__}: an array of shape {values.shape} does not fit the values of shape "
                          f"{shape} that it stands beside; give one number, or an array that broadcasts to that shape")
     return values

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..checks import broadcasts
 from ..value import describe, is_concrete, norm, safe_divide
 
 
@@ -123,11 +124,7 @@ def _measured(mask: ArrayLike | None, b: jax.Array, name: str) -> jax.Array:
 
 
 def _fits(shape: tuple[int, ...], b: jax.Array, what: str, name: str) -> None:
-    try:
-        fits = np.broadcast_shapes(shape, b.shape) == b.shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(shape, b.shape):
         raise ValueError(f"{name}: {what} of shape {shape} does not broadcast to data of shape {b.shape}")
 
 
